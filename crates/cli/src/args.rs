@@ -1,0 +1,155 @@
+//! The command line. Scripts are written against it: names and meanings stay.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use keyferry_model::OnConflict;
+
+/// Moves live Redis-compatible data from one server to another and keeps both in step.
+#[derive(Parser)]
+#[command(name = "keyferry", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Copy everything that SOURCE holds to TARGET, then follow every write.
+    Sync(SyncArgs),
+}
+
+/// Exit codes: 0 done; 1 failed; 2 usage; 3 refused before any write; 130 interrupted.
+#[derive(Args)]
+pub(crate) struct SyncArgs {
+    /// redis://[user:password@]host:port[/db], rediss:// for TLS. With /db only that database is copied.
+    pub(crate) source: String,
+    /// redis://[user:password@]host:port[/db], rediss:// for TLS. With /db the source's database goes there.
+    pub(crate) target: String,
+    /// Name of the task; two processes on this machine cannot run the same task.
+    #[arg(long, value_name = "NAME", default_value = "default", value_parser = task_name)]
+    pub(crate) task: String,
+    /// What happens to keys that TARGET holds already: abort, ignore, replace or clear.
+    #[arg(long, value_name = "STRATEGY", default_value = "abort")]
+    pub(crate) on_conflict: OnConflict,
+    /// End after the full copy, without following the changes.
+    #[arg(long)]
+    pub(crate) full_only: bool,
+    /// End as soon as both sides are in step.
+    #[arg(long, conflicts_with = "full_only")]
+    pub(crate) stop_when_synced: bool,
+    /// How to show progress: bar on a terminal (stderr), json as one object a second (stdout).
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) progress: ProgressMode,
+    /// Where the task keeps what must outlive the process [default: $XDG_STATE_HOME/keyferry or ~/.local/state/keyferry].
+    #[arg(long, value_name = "DIR", env = "KEYFERRY_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// For how long a lost source link, or a server that loads its data, is tried again: 30s, 5m, 2h or forever.
+    #[arg(long, value_name = "TIME", default_value = "forever", value_parser = window)]
+    pub(crate) retry_window: Window,
+    /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_password_file: Option<PathBuf>,
+    /// File with the password of TARGET (else KEYFERRY_TARGET_PASSWORD or the URL).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) target_password_file: Option<PathBuf>,
+    /// PEM file with the CA certificates to trust for SOURCE instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source_tls_ca: Option<PathBuf>,
+    /// PEM file with the CA certificates to trust for TARGET instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) target_tls_ca: Option<PathBuf>,
+    /// error, warn, info, debug or trace.
+    #[arg(long, value_enum, default_value = "info", env = "KEYFERRY_LOG_LEVEL")]
+    pub(crate) log_level: LogLevel,
+    /// Form of the log on stderr.
+    #[arg(long, value_enum, default_value = "text", env = "KEYFERRY_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressMode {
+    /// A bar when stderr is a terminal, else a log line every ten seconds.
+    Auto,
+    /// A bar on stderr.
+    Bar,
+    /// One JSON object a second on stdout.
+    Json,
+    /// Nothing.
+    None,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A time, or no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window(pub(crate) Option<Duration>);
+
+fn window(text: &str) -> Result<Window, String> {
+    if text == "forever" {
+        return Ok(Window(None));
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err("expected a number with ms, s, m or h, or `forever`".into()),
+    };
+    let n: u64 = digits.parse().map_err(|_| "expected a whole number before the unit".to_owned())?;
+    let ms = n.checked_mul(unit).filter(|&ms| ms <= 366 * 24 * 3_600_000);
+    ms.map(|ms| Window(Some(Duration::from_millis(ms)))).ok_or_else(|| "more than a year; use `forever`".into())
+}
+
+/// It becomes the name of a file.
+fn task_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    match !text.is_empty() && text.len() <= 64 && text.chars().all(fits) && !text.starts_with('.') {
+        true => Ok(text.into()),
+        false => Err("expected 1 to 64 letters, digits, `-`, `_` or `.`, not beginning with `.`".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn windows() {
+        assert_eq!(window("forever"), Ok(Window(None)));
+        assert_eq!(window("90s"), Ok(Window(Some(Duration::from_secs(90)))));
+        assert_eq!(window("250ms"), Ok(Window(Some(Duration::from_millis(250)))));
+        for bad in ["", "5", "s", "1.5s", "-1s", "5 s", "99999999h", "5d", "18446744073709551615h"] {
+            assert!(window(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn task_names_are_file_names() {
+        assert!(task_name("orders-2.eu_1").is_ok());
+        for bad in ["", ".", "..", "a/b", "a b", "\u{e4}", &"x".repeat(65)] {
+            assert!(task_name(bad).is_err(), "{bad}");
+        }
+    }
+}

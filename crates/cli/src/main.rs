@@ -1,0 +1,24 @@
+//! The `keyferry` command. Everything it can do lives in the crates below; here are only arguments and exit codes.
+
+mod args;
+mod logging;
+mod report;
+mod secrets;
+mod sync;
+mod task_lock;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    // Before anything else: a password must not stay where other users of this machine can read it.
+    secrets::hide_from_process_list();
+    let cli = args::Cli::parse();
+    match cli.command {
+        args::Command::Sync(args) => sync::main(args),
+    }
+}

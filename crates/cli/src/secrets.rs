@@ -1,0 +1,93 @@
+//! Where passwords come from, and how they stay out of the process list.
+//!
+//! A password in a URL on the command line can be read by every user of the machine. So the process replaces itself
+//! by one whose URLs have none and whose environment, which only its own user can read, has them.
+
+use std::{
+    env,
+    ffi::OsString,
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    path::Path,
+    process::Command,
+};
+
+use keyferry_model::{ErrorKind, Result, ResultExt as _, Side};
+use secrecy::SecretString;
+
+/// The environment variable with the password of a side.
+fn variable(side: Side) -> &'static str {
+    match side {
+        Side::Source => "KEYFERRY_SOURCE_PASSWORD",
+        Side::Target => "KEYFERRY_TARGET_PASSWORD",
+    }
+}
+
+/// Replaces the process when a URL among its arguments holds a password; else returns.
+pub(crate) fn hide_from_process_list() {
+    let mut found = Vec::new();
+    let mut sides = [Side::Source, Side::Target].into_iter();
+    let args: Vec<OsString> = env::args_os()
+        .skip(1)
+        .map(|arg| {
+            if !is_url(&arg) {
+                return arg;
+            }
+            let Some(side) = sides.next() else { return arg };
+            match arg.to_str().and_then(split) {
+                Some((url, password)) => {
+                    found.push((variable(side), password));
+                    url.into()
+                }
+                None => arg,
+            }
+        })
+        .collect();
+    if found.is_empty() {
+        return;
+    }
+    let Ok(program) = env::current_exe() else { return };
+    let name = env::args_os().next().unwrap_or_else(|| "keyferry".into());
+    // Returns only when it fails; then the work goes on with the password where it was.
+    let error = Command::new(program).arg0(name).args(args).envs(found).exec();
+    eprintln!("keyferry: cannot hide the password from the process list: {error}");
+}
+
+fn is_url(arg: &OsString) -> bool {
+    [&b"redis://"[..], b"rediss://"].iter().any(|scheme| arg.as_bytes().starts_with(scheme))
+}
+
+/// `scheme://user:password@rest` without and with only the password, which is percent-decoded. Without a user the
+/// colon stays, since it says that the password is the default user's.
+fn split(url: &str) -> Option<(String, String)> {
+    let parsed = url::Url::parse(url).ok()?;
+    let password = parsed.password().filter(|p| !p.is_empty())?;
+    let password = percent_encoding::percent_decode_str(password).decode_utf8().ok()?.into_owned();
+    let mut without = parsed;
+    without.set_password(None).ok()?;
+    Some((without.into(), password))
+}
+
+/// The password of a side: from a file, else from the environment. The URL's own stands behind both.
+pub(crate) fn password(side: Side, file: Option<&Path>) -> Result<Option<SecretString>> {
+    if let Some(file) = file {
+        let text = std::fs::read_to_string(file)
+            .or_err(ErrorKind::SecretFile, || format!("read the password of the {side} from {}", file.display()))?;
+        return Ok(Some(SecretString::from(text.trim_end_matches(['\r', '\n']))));
+    }
+    Ok(env::var(variable(side)).ok().filter(|p| !p.is_empty()).map(SecretString::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_what_has_a_password() {
+        let cut = |url| split(url).unwrap();
+        assert_eq!(cut("redis://:p%40ss@h:1/2"), ("redis://h:1/2".into(), "p@ss".into()));
+        assert_eq!(cut("rediss://al%3Aice:x@[::1]:7"), ("rediss://al%3Aice@[::1]:7".into(), "x".into()));
+        assert_eq!(split("redis://h:1"), None);
+        assert_eq!(split("redis://user@h:1"), None);
+        assert_eq!(split("redis://user:@h:1"), None);
+    }
+}

@@ -1,0 +1,109 @@
+//! `keyferry sync`: options, signals, exit codes.
+
+use std::{io, process::ExitCode, time::Instant};
+
+use keyferry_engine::{Outcome, Stats, run};
+use keyferry_model::{ErrorKind, Result, ResultExt as _, Side, SyncSpec};
+use keyferry_net::Endpoint;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::SyncArgs,
+    logging,
+    report::{Reporter, summary},
+    secrets::password,
+    task_lock::TaskLock,
+};
+
+/// As a shell reports a process that SIGINT has ended (128 + 2).
+const INTERRUPTED: u8 = 130;
+
+pub(crate) fn main(args: SyncArgs) -> ExitCode {
+    let reporter = Reporter::new(args.progress);
+    logging::init(args.log_level, args.log_format, reporter.log_writer());
+    let begun = Instant::now();
+    let stats = Stats::default();
+    match sync(&args, &stats, &reporter) {
+        Ok(outcome) => {
+            eprintln!("keyferry: {}", summary(outcome, &stats, begun.elapsed()));
+            match outcome {
+                Outcome::Copied | Outcome::Synced => ExitCode::SUCCESS,
+                Outcome::Interrupted => ExitCode::from(INTERRUPTED),
+            }
+        }
+        Err(e) => {
+            let policy = e.kind().policy();
+            eprintln!("keyferry: error {}: {e}", policy.code);
+            eprintln!("keyferry: remedy: {}", policy.remedy);
+            ExitCode::from(policy.exit as u8)
+        }
+    }
+}
+
+fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> {
+    let mut source = Endpoint::parse(Side::Source, &args.source)?;
+    let mut target = Endpoint::parse(Side::Target, &args.target)?;
+    if let Some(found) = password(Side::Source, args.source_password_file.as_deref())? {
+        source.password = Some(found);
+    }
+    if let Some(found) = password(Side::Target, args.target_password_file.as_deref())? {
+        target.password = Some(found);
+    }
+    source.ca_file.clone_from(&args.source_tls_ca);
+    target.ca_file.clone_from(&args.target_tls_ca);
+    let spec = SyncSpec {
+        on_conflict: args.on_conflict,
+        full_only: args.full_only,
+        stop_when_synced: args.stop_when_synced,
+        retry_window: args.retry_window.0,
+    };
+    let _lock = TaskLock::take(args.state_dir.as_deref(), &args.task)?;
+
+    // One thread: all parts of a stream take turns on it, and the servers' own work is far more than theirs.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .or_err(ErrorKind::Internal, || "start the runtime".into())?;
+    let result = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        let mut signals = Signals::listen().or_err(ErrorKind::Internal, || "listen for signals".into())?;
+        let run = run(&source, &target, &spec, stats, &stop);
+        tokio::pin!(run);
+        loop {
+            tokio::select! {
+                biased;
+                // 1: a signal asks for a clean stop; the work then ends by itself.
+                () = signals.next() => {
+                    tracing::info!("asked to stop");
+                    stop.cancel();
+                }
+                // 2: the work.
+                result = &mut run => break result,
+                // 3: once a second, in which the work may be busy.
+                () = reporter.tick(stats) => {}
+            }
+        }
+    });
+    reporter.last(stats);
+    result
+}
+
+/// Ctrl-C and the stop request of a service manager.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What is asked of both sides before anything is written.
+
+use keyferry_keyspace::{ServerVersion, info};
+use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_net::{Connection, Endpoint, Value};
+
+/// What the answers are good for later.
+pub(crate) struct Facts {
+    /// The target's version.
+    pub(crate) target: ServerVersion,
+    /// Keys of the source in the chosen databases.
+    pub(crate) source_keys: u64,
+}
+
+/// Oldest source: the first that sends offsets (PSYNC).
+const OLDEST_SOURCE: (u32, u32, u32) = (2, 8, 0);
+/// Oldest target: the first whose RESTORE takes REPLACE.
+const OLDEST_TARGET: (u32, u32, u32) = (3, 0, 0);
+
+/// Errors: `SameInstance`, `Cluster`, `TooOld`, `TargetReplica`, `NoSuchDatabase`.
+pub(crate) async fn ask(
+    source_conn: &mut Connection,
+    target_conn: &mut Connection,
+    source: &Endpoint,
+    target: &Endpoint,
+) -> Result<Facts> {
+    if target.db.is_some() && source.db.is_none() {
+        let what = "read the URLs: a database is chosen on the target but not on the source";
+        return Err(Error::new(ErrorKind::BadUrl, what));
+    }
+    let source_info = source_conn.info("all").await?;
+    let target_info = target_conn.info("all").await?;
+    let source_version = version(&source_info, source, OLDEST_SOURCE)?;
+    let target_version = version(&target_info, target, OLDEST_TARGET)?;
+    let run_id = |text: &str| info::field(text.as_bytes(), "run_id").map(str::to_owned);
+    if run_id(&source_info).is_some() && run_id(&source_info) == run_id(&target_info) {
+        let what = format!("compare {source} with {target}: both are the same server");
+        return Err(Error::new(ErrorKind::SameInstance, what));
+    }
+    if info::field(target_info.as_bytes(), "role") == Some("slave") {
+        let of = info::field(target_info.as_bytes(), "master_host").unwrap_or("an unknown primary");
+        return Err(Error::new(
+            ErrorKind::TargetReplica,
+            format!("check the target {target}: it is a replica of {of}"),
+        ));
+    }
+    let source_keys = info::keyspace(source_info.as_bytes())
+        .filter(|k| source.db.is_none_or(|db| db == k.db.0))
+        .map(|k| k.keys)
+        .sum();
+    // The first database beyond the target's last one would stop the copy in its middle.
+    if let Some(highest) = info::keyspace(source_info.as_bytes()).map(|k| k.db.0).max().filter(|_| source.db.is_none())
+    {
+        select(target_conn, target, highest).await?;
+    }
+    if let Some(db) = target.db.or(source.db) {
+        select(target_conn, target, db).await?;
+    }
+    select(target_conn, target, 0).await?;
+    tracing::info!(
+        source = %source, source_version = %source_version,
+        target = %target, target_version = %target_version,
+        source_keys, "both sides answer"
+    );
+    Ok(Facts { target: target_version, source_keys })
+}
+
+fn version(text: &str, endpoint: &Endpoint, oldest: (u32, u32, u32)) -> Result<ServerVersion> {
+    let side = endpoint.side;
+    let Some(version) = ServerVersion::from_info(text.as_bytes()) else {
+        let what = format!("read INFO of the {side} {endpoint}: it names no version");
+        return Err(Error::new(ErrorKind::Protocol(side), what));
+    };
+    if version.redis < oldest {
+        return Err(Error::new(ErrorKind::TooOld(side), format!("check the {side} {endpoint}: it is {version}")));
+    }
+    if info::field(text.as_bytes(), "cluster_enabled") == Some("1") {
+        return Err(Error::new(ErrorKind::Cluster(side), format!("check the {side} {endpoint}: cluster_enabled is 1")));
+    }
+    Ok(version)
+}
+
+async fn select(conn: &mut Connection, endpoint: &Endpoint, db: u32) -> Result<()> {
+    match conn.ask(&[b"SELECT", db.to_string().as_bytes()]).await? {
+        Value::Error(text) => Err(conn.refused(ErrorKind::NoSuchDatabase, &format!("SELECT {db}"), &text)),
+        _ => {
+            tracing::trace!(%endpoint, db, "the database exists");
+            Ok(())
+        }
+    }
+}
+
+/// Errors: `NotEmpty` when the chosen databases of the target hold a key, or the target a function library.
+pub(crate) async fn target_is_empty(conn: &mut Connection, target: &Endpoint, chosen: Option<u32>) -> Result<()> {
+    let text = conn.info("keyspace").await?;
+    let held: Vec<String> = info::keyspace(text.as_bytes())
+        .filter(|k| k.keys > 0 && chosen.is_none_or(|db| db == k.db.0))
+        .map(|k| format!("{} in database {}", k.keys, k.db))
+        .collect();
+    if !held.is_empty() {
+        let what = format!("check the target {target}: it holds keys already: {}", held.join(", "));
+        return Err(Error::new(ErrorKind::NotEmpty, what));
+    }
+    // Servers before 7.0 answer with an error; they have no functions.
+    if let Value::Array(libraries) = conn.ask(&[b"FUNCTION", b"LIST"]).await?
+        && !libraries.is_empty()
+    {
+        let what = format!("check the target {target}: it holds {} function libraries already", libraries.len());
+        return Err(Error::new(ErrorKind::NotEmpty, what));
+    }
+    tracing::debug!(side = %Side::Target, "the target is empty");
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! The way of the data, from one source to one target.
+//!
+//! ```text
+//! source ── receiver ──chunks──> stream loop ──batches──> lane ── target
+//!              │ ACK (applied offset)   decode, filter, write     │ replies, applied offset
+//!              └──────────────── Stats <──────────────────────────┘
+//! ```
+//!
+//! All of it runs in one task: every part is a future of one `try_join`, so the first error ends all others, and
+//! nothing is shared but counters. Knows nothing of terminals, files or signals: options come in as a
+//! [`SyncSpec`](keyferry_model::SyncSpec), a stop request as a token, and what is going on is read from [`Stats`].
+
+mod backoff;
+mod checks;
+mod run;
+mod source;
+mod stats;
+mod stream;
+mod target;
+
+pub use run::{Outcome, run};
+pub use stats::{Mark, Stats};

@@ -1,0 +1,182 @@
+//! From two endpoints to a running stream: questions first, then the link, then all parts together until the end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, SyncSpec};
+use keyferry_net::{Connection, Endpoint};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Stats,
+    backoff::Backoff,
+    checks::{self, Facts},
+    source::{Decoded, Framing, Link, Receiver, Start, follow_reports, psync},
+    stream::{Apply, Databases},
+    target::{Lane, Restore},
+};
+
+/// Chunks between receiver and decoder: at 256 KiB each, 2 MiB.
+const CHUNKS: usize = 8;
+/// Batches between decoder and lane; the lane has its own bound for what is in flight.
+const BATCHES: usize = 4;
+/// A clean stop is over within 5 s: after this time what is still in flight is given up.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// How a task ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The snapshot is on the target (`full_only`).
+    Copied,
+    /// Both sides were in step (`stop_when_synced`).
+    Synced,
+    /// It was asked to stop.
+    Interrupted,
+}
+
+/// Copies everything and follows every change until `stop` is cancelled or the spec says that it is done.
+///
+/// Nothing is written to the target before every question that can be asked beforehand has been answered.
+pub async fn run(
+    source: &Endpoint,
+    target: &Endpoint,
+    spec: &SyncSpec,
+    stats: &Stats,
+    stop: &CancellationToken,
+) -> Result<Outcome> {
+    let outcome = async {
+        let opened = tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            opened = open(source, target, spec, stats, stop) => opened?,
+        };
+        match opened {
+            Some(opened) => follow(source, target, spec, stats, stop, opened).await,
+            None => Ok(Outcome::Interrupted),
+        }
+    };
+    let outcome = outcome.await.inspect_err(|e| stats.note_error(e))?;
+    stats.set_phase(Phase::Stopped);
+    Ok(outcome)
+}
+
+/// Everything that is needed to begin.
+struct Opened {
+    link: Link,
+    lane: Connection,
+    facts: Facts,
+}
+
+/// Asks both sides everything that decides whether to begin, and opens the link. `None` when asked to stop meanwhile.
+async fn open(
+    source: &Endpoint,
+    target: &Endpoint,
+    spec: &SyncSpec,
+    stats: &Stats,
+    stop: &CancellationToken,
+) -> Result<Option<Opened>> {
+    let mut backoff = Backoff::new(spec.retry_window);
+    loop {
+        match open_once(source, target, spec, stats).await {
+            Ok(opened) => return Ok(Some(opened)),
+            // A server that says that it will be there soon is waited for; anything else is for the user to see now.
+            Err(e) if matches!(e.kind(), ErrorKind::Loading(_) | ErrorKind::NoMasterLink) => {
+                tracing::warn!(error = %e, "waiting");
+                stats.note_error(&e);
+                if !backoff.again(e, stop).await? {
+                    return Ok(None);
+                }
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+async fn open_once(source: &Endpoint, target: &Endpoint, spec: &SyncSpec, stats: &Stats) -> Result<Opened> {
+    let mut source_conn = Connection::open(source).await?;
+    let mut target_conn = Connection::open(target).await?;
+    let facts = checks::ask(&mut source_conn, &mut target_conn, source, target).await?;
+    if spec.on_conflict == OnConflict::Abort {
+        checks::target_is_empty(&mut target_conn, target, target.db.or(source.db)).await?;
+    }
+    stats.keys_expected.set(facts.source_keys);
+    let link = psync(source, None).await?;
+    Ok(Opened { link, lane: target_conn, facts })
+}
+
+/// Runs all parts until the first of them fails or the work is done.
+async fn follow(
+    source: &Endpoint,
+    target: &Endpoint,
+    spec: &SyncSpec,
+    stats: &Stats,
+    stop: &CancellationToken,
+    opened: Opened,
+) -> Result<Outcome> {
+    let Opened { link, lane, facts } = opened;
+    let Start::Full { replid, offset, framing } = link.start else {
+        return Err(Error::new(ErrorKind::Internal, "ask for a snapshot: the source goes on instead"));
+    };
+    if let Framing::Length(n) = framing {
+        stats.snapshot_len.set(n);
+    }
+    stats.set_phase(Phase::FullSync);
+
+    // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
+    let done = stop.child_token();
+    let (chunks_tx, chunks) = mpsc::channel::<Bytes>(CHUNKS);
+    let (batches_tx, batches) = mpsc::channel(BATCHES);
+    let (spare_tx, spare) = mpsc::channel(2 * BATCHES);
+    let (decoded_tx, decoded) = watch::channel(Decoded::default());
+    let receiver = Receiver {
+        endpoint: source,
+        stats,
+        decoded,
+        chunks: chunks_tx,
+        replid,
+        start: offset,
+        retry_window: spec.retry_window,
+        stop: &done,
+    };
+    let restore = Restore { server: facts.target, on_conflict: spec.on_conflict };
+    let databases = Databases::new(source.db, target.db);
+    let mut apply = Apply::new(stats, restore, databases, framing, offset, spec.full_only);
+    let lane = Lane::new(lane.into_parts().0, stats, spec.on_conflict, spare_tx);
+
+    let work = async {
+        tokio::try_join!(
+            receiver.run(link),
+            async {
+                let result = apply.run(chunks, batches_tx, spare, decoded_tx).await;
+                // Ends the other parts also when the snapshot was all that was wanted.
+                done.cancel();
+                result
+            },
+            lane.run(batches),
+            follow_reports(source, stats, spec.stop_when_synced, &done),
+        )
+    };
+    let given_up = async {
+        stop.cancelled().await;
+        sleep(DRAIN).await;
+    };
+    tokio::select! {
+        biased;
+        result = work => {
+            let (_, _, _, in_step) = result?;
+            Ok(match in_step {
+                true => Outcome::Synced,
+                false if stop.is_cancelled() => Outcome::Interrupted,
+                false => Outcome::Copied,
+            })
+        }
+        () = given_up => {
+            tracing::warn!("stopped with replies of the target outstanding");
+            Ok(Outcome::Interrupted)
+        }
+    }
+}

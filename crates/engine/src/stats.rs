@@ -1,0 +1,143 @@
+//! The counters that the parts of a stream share, and the picture of them that the user sees.
+//!
+//! Counters are bumped once a batch or once a chunk, never once a key or command. All are relaxed: each stands for
+//! itself, and nothing is decided by comparing two of them but the delay, which only ever lags.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use keyferry_model::{Error, Phase, Progress};
+use tokio::sync::Notify;
+
+/// What a stream has done so far.
+#[derive(Default)]
+pub struct Stats {
+    phase: AtomicU8,
+    /// Keys of the snapshot that the target has answered.
+    pub(crate) keys: Counter,
+    /// Keys that the target has kept of its own (`--on-conflict ignore`).
+    pub(crate) kept: Counter,
+    /// Commands of the stream that the target has answered.
+    pub(crate) commands: Counter,
+    /// Bytes received from the source.
+    pub(crate) received: Counter,
+    /// Bytes of the snapshot that have been decoded.
+    pub(crate) snapshot_bytes: Counter,
+    /// Length of the snapshot in bytes; 0 when the source has not said it.
+    pub(crate) snapshot_len: Counter,
+    /// Keys that the source held when the snapshot began.
+    pub(crate) keys_expected: Counter,
+    /// Newest offset that the source has reported.
+    pub(crate) source_offset: Counter,
+    /// The snapshot is on the target, and `applied` means something.
+    pub(crate) copied: AtomicBool,
+    /// Offset up to which the target has answered everything.
+    pub(crate) applied: Counter,
+    /// Age in microseconds of the oldest report that has not been applied.
+    pub(crate) delay_us: Counter,
+    pub(crate) in_step: AtomicBool,
+    /// Woken when the source should be told the applied offset before the next tick.
+    pub(crate) ack_now: Notify,
+    last_error: Mutex<Option<String>>,
+}
+
+/// A counter that is read by others.
+#[derive(Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+}
+
+/// An earlier reading, for rates.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark {
+    at: Instant,
+    keys: u64,
+    commands: u64,
+}
+
+impl Stats {
+    /// Where the stream stands.
+    pub fn phase(&self) -> Phase {
+        Phase::from_u8(self.phase.load(Relaxed))
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase) {
+        if phase != self.phase() {
+            self.phase.store(phase as u8, Relaxed);
+            tracing::info!(phase = phase.name(), "phase");
+        }
+    }
+
+    /// Keeps an error that did not end the task.
+    pub(crate) fn note_error(&self, error: &Error) {
+        let text = format!("{}: {error}", error.kind().policy().code);
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// Keys that the target has kept of its own under `--on-conflict ignore`.
+    pub fn kept(&self) -> u64 {
+        self.kept.get()
+    }
+
+    /// Keys that the source held when the snapshot began; 0 when not known.
+    pub fn keys_expected(&self) -> u64 {
+        self.keys_expected.get()
+    }
+
+    /// A reading to compute rates from later.
+    pub fn mark(&self) -> Mark {
+        Mark { at: Instant::now(), keys: self.keys.get(), commands: self.commands.get() }
+    }
+
+    /// The picture of now; rates are those since `since`.
+    pub fn progress(&self, since: &Mark) -> Progress {
+        let phase = self.phase();
+        let seconds = since.at.elapsed().as_secs_f64().max(1e-3);
+        let rate = |now: u64, then: u64| (now.saturating_sub(then) as f64 / seconds).round();
+        let (keys, applied, source_offset) = (self.keys.get(), self.applied.get(), self.source_offset.get());
+        let followed = self.copied.load(Relaxed);
+        Progress {
+            phase,
+            keys,
+            bytes: self.received.get(),
+            percent: self.percent(followed),
+            source_offset,
+            applied_offset: applied,
+            delay_bytes: followed.then(|| source_offset.saturating_sub(applied)),
+            delay_seconds: followed.then(|| self.delay_us.get() as f64 / 1e6),
+            in_step: self.in_step.load(Relaxed),
+            keys_per_second: rate(keys, since.keys),
+            commands_per_second: rate(self.commands.get(), since.commands),
+            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    fn percent(&self, followed: bool) -> f64 {
+        if followed {
+            return 100.0;
+        }
+        let (done, all) = match self.snapshot_len.get() {
+            0 => (self.keys.get(), self.keys_expected.get()),
+            len => (self.snapshot_bytes.get(), len),
+        };
+        // Keys come and go while the snapshot is taken: never claim the end before it is there.
+        if all == 0 { 0.0 } else { (done as f64 * 1000.0 / all as f64).round().min(999.0) / 10.0 }
+    }
+}

@@ -1,0 +1,15 @@
+//! The loop of one stream: bytes of the source in, batches for the target out.
+//!
+//! - `apply.rs`: the loop, and the phases snapshot -> mark -> stream.
+//! - `on_item.rs`: what is done with each item of the snapshot.
+//! - `on_request.rs`: what is done with each command of the stream.
+//! - `input.rs`: the bytes that wait to be decoded; `databases.rs`: which database goes where.
+
+mod apply;
+mod databases;
+mod input;
+mod on_item;
+mod on_request;
+
+pub(crate) use apply::Apply;
+pub(crate) use databases::Databases;

@@ -1,0 +1,85 @@
+//! What is done with each item of the snapshot.
+
+use keyferry_model::{Error, ErrorKind, OnConflict, Result};
+use keyferry_rdb::Item;
+
+use super::{apply::Apply, databases::Databases};
+use crate::target::What;
+
+impl Apply<'_> {
+    pub(super) fn on_item(&mut self, item: Item<'_>) -> Result<()> {
+        match item {
+            // The source has begun to send: now, and not earlier, the target is emptied when the user wants that.
+            Item::Header { version, .. } => {
+                tracing::info!(version, "the snapshot begins");
+                if self.restore.on_conflict == OnConflict::Clear {
+                    self.clear_target();
+                }
+            }
+            Item::Entry(entry) => {
+                if let Some(db) = self.databases.target_of(entry.db) {
+                    self.select(db, 0);
+                    self.restore.entry(&mut self.batch, &entry, self.now_ms)?;
+                }
+            }
+            Item::Function { code } => self.load_functions(code)?,
+            // rdb.c rdbPopulateSaveInfo, Redis 7.2: the stream of a replica goes on in this database without a SELECT.
+            Item::Aux { key: b"repl-stream-db", value } => {
+                let db = std::str::from_utf8(value).ok().and_then(|n| n.parse().ok());
+                self.source_db = db.unwrap_or(self.source_db);
+            }
+            // Before 7.0, scripts that were loaded are kept here, since the stream may name them by digest.
+            Item::Aux { key: b"lua", value } => {
+                self.batch.command(What::Setup, 0, &[b"SCRIPT", b"LOAD", value]);
+            }
+            Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } | Item::SlotInfo { .. } => {}
+            Item::SlotImport { .. } => {
+                let what = "read the snapshot: the source is importing slots of a cluster";
+                return Err(Error::new(ErrorKind::RdbUnknownType, what));
+            }
+            Item::ModuleAux { module } => {
+                let name = String::from_utf8_lossy(&module).into_owned();
+                tracing::warn!(module = name, "data that a module keeps beside its keys is not copied");
+            }
+            Item::End { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Makes the lane write to `db` of the target.
+    pub(super) fn select(&mut self, db: u32, offset: u64) {
+        if self.lane_db != Some(db) {
+            self.batch.select(db, offset);
+            self.lane_db = Some(db);
+        }
+    }
+
+    fn clear_target(&mut self) {
+        let mut command: Vec<&[u8]> = match self.databases {
+            Databases::All => vec![b"FLUSHALL"],
+            Databases::One { target, .. } => {
+                self.select(target, 0);
+                vec![b"FLUSHDB"]
+            }
+        };
+        // A large target would be deaf for seconds.
+        if self.restore.server.async_flush() {
+            command.push(b"ASYNC");
+        }
+        self.batch.command(What::Setup, 0, &command);
+    }
+
+    fn load_functions(&mut self, code: &[u8]) -> Result<()> {
+        if !self.restore.server.functions() {
+            let what = format!("load a function library: the target, {}, has no functions", self.restore.server);
+            return Err(Error::new(ErrorKind::UnsupportedByTarget, what));
+        }
+        let mut command: Vec<&[u8]> = vec![b"FUNCTION", b"LOAD"];
+        if self.restore.overwrites() {
+            command.push(b"REPLACE");
+        }
+        command.push(code);
+        self.batch.command(What::Setup, 0, &command);
+        Ok(())
+    }
+}

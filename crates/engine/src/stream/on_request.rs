@@ -1,0 +1,116 @@
+//! What is done with each command of the stream.
+//!
+//! Nearly all are passed on as the bytes that came. Looked at more closely are those that move the source's selected
+//! database, mark transactions, only keep the link alive, or concern other databases than the selected one.
+
+use keyferry_keyspace::{
+    Db,
+    command::{Class, CommandName, classify},
+};
+use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_resp::request::Request;
+
+use super::{apply::Apply, databases::Databases};
+use crate::target::What;
+
+impl Apply<'_> {
+    pub(super) fn on_request(&mut self, request: &Request<'_>) -> Result<()> {
+        self.offset += request.bytes().len() as u64;
+        match classify(request.name()) {
+            _ if request.is_newline() => {}
+            Class::Other => self.pass(request),
+            Class::Ping => {}
+            // REPLCONF is for replicas: GETACK wants an answer, TIMESTAMP of a managed source none. Never passed on.
+            Class::Replconf => {
+                if request.arg(1).is_some_and(|a| a.eq_ignore_ascii_case(b"GETACK")) {
+                    self.batch.wants_ack = true;
+                }
+            }
+            Class::Select => match request.arg(1).and_then(Db::parse) {
+                Some(db) => self.source_db = db.0,
+                None => return Err(self.odd(request)),
+            },
+            Class::Multi => {
+                self.in_transaction = true;
+                self.pass_always(request);
+            }
+            Class::Exec | Class::Discard => {
+                self.in_transaction = false;
+                self.pass_always(request);
+            }
+            Class::FlushAll => match self.databases {
+                Databases::All => self.pass_always(request),
+                Databases::One { target, .. } => {
+                    self.select(target, self.offset);
+                    self.batch.command(What::Command, self.offset, &[b"FLUSHDB"]);
+                }
+            },
+            Class::FlushDb => self.pass(request),
+            Class::SwapDb => self.two_databases(request, request.arg(1), request.arg(2))?,
+            Class::Move => self.from_here_to(request, request.arg(2))?,
+            Class::Copy => {
+                let db = request.args().skip(3).skip_while(|a| !a.eq_ignore_ascii_case(b"DB")).nth(1);
+                self.from_here_to(request, db)?;
+            }
+            Class::Script | Class::Function => self.pass_always(request),
+        }
+        if !self.in_transaction {
+            self.batch.applied = Some(self.offset);
+        }
+        Ok(())
+    }
+
+    /// Passes on what belongs to the selected database, when that is chosen.
+    fn pass(&mut self, request: &Request<'_>) {
+        match self.databases.target_of(self.source_db) {
+            Some(db) => {
+                self.select(db, self.offset);
+                self.pass_always(request);
+            }
+            // Messages belong to no database.
+            None if is_message(request.name()) => self.pass_always(request),
+            None => {}
+        }
+    }
+
+    fn pass_always(&mut self, request: &Request<'_>) {
+        self.batch.expect(What::Command, self.offset);
+        self.batch.bytes.extend_from_slice(request.bytes());
+    }
+
+    /// A command from the selected database to `other`, or within it when `other` is missing.
+    fn from_here_to(&mut self, request: &Request<'_>, other: Option<&[u8]>) -> Result<()> {
+        let here = self.source_db.to_string();
+        self.two_databases(request, Some(here.as_bytes()), Some(other.unwrap_or(here.as_bytes())))
+    }
+
+    fn two_databases(&mut self, request: &Request<'_>, a: Option<&[u8]>, b: Option<&[u8]>) -> Result<()> {
+        let (Some(a), Some(b)) = (a.and_then(Db::parse), b.and_then(Db::parse)) else {
+            return Err(self.odd(request));
+        };
+        match self.databases {
+            Databases::One { source, .. } if a != b && (a.0 == source || b.0 == source) => {
+                let what = format!(
+                    "follow {} between databases {a} and {b} at offset {}: only database {source} is chosen",
+                    CommandName::new(request.name()),
+                    self.offset
+                );
+                Err(Error::new(ErrorKind::CrossDatabase, what))
+            }
+            _ => {
+                self.pass(request);
+                Ok(())
+            }
+        }
+    }
+
+    fn odd(&self, request: &Request<'_>) -> Error {
+        let name = CommandName::new(request.name());
+        let what = format!("read the stream at offset {}: {name} with {} arguments", self.offset, request.argc());
+        Error::new(ErrorKind::Protocol(Side::Source), what)
+    }
+}
+
+fn is_message(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"PUBLISH") || name.eq_ignore_ascii_case(b"SPUBLISH")
+}

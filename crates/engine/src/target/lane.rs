@@ -1,0 +1,239 @@
+//! One pipelined connection to the target; the unit of order.
+//!
+//! Invariants:
+//! - Commands go out in the order in which they were handed over, and each reply is matched to the command that it
+//!   answers by its place.
+//! - `Stats::applied` moves only when every reply up to that offset is there and none of them is a refusal.
+//! - What is in flight is bounded ([`IN_FLIGHT`]) plus the one batch that crosses the bound.
+//! - Reading never waits for writing: a target that answers before it reads on cannot block the lane.
+
+use std::{collections::VecDeque, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use keyferry_keyspace::command::CommandName;
+use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, Side};
+use keyferry_net::{ReadHalf, Stream, WriteHalf};
+use keyferry_resp::{Limits, reply, request};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    batch::{Batch, Expect, What},
+    refusal,
+};
+use crate::Stats;
+
+/// Bytes in flight: 100 ms of round trip at 80 MB/s.
+const IN_FLIGHT: usize = 8 * 1024 * 1024;
+/// Longer than any command of a sane target takes; a FLUSHALL of a large target is sent as ASYNC for this reason.
+const SILENCE: Duration = Duration::from_secs(120);
+/// Replies are short: some ten thousand of them fit.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// A connection to the target with what is in flight on it.
+pub(crate) struct Lane<'a> {
+    read: ReadHalf,
+    write: WriteHalf,
+    stats: &'a Stats,
+    on_conflict: OnConflict,
+    flight: Flight,
+    /// Emptied batches go back to whoever fills them.
+    spare: mpsc::Sender<Batch>,
+}
+
+/// The batches that are on their way or wait to be.
+#[derive(Default)]
+struct Flight {
+    batches: VecDeque<Batch>,
+    /// Bytes of `batches`.
+    bytes: usize,
+    /// Index of the batch that is being written, and how much of it has been.
+    writing: usize,
+    written: usize,
+    /// How many replies of the first batch are there.
+    answered: usize,
+}
+
+impl Flight {
+    fn push(&mut self, batch: Batch) {
+        self.bytes += batch.bytes.len();
+        self.batches.push_back(batch);
+        self.skip_written();
+    }
+
+    fn unwritten(&self) -> &[u8] {
+        self.batches.get(self.writing).map_or(&[], |b| &b.bytes[self.written..])
+    }
+
+    fn wrote(&mut self, n: usize) {
+        self.written += n;
+        self.skip_written();
+    }
+
+    fn skip_written(&mut self) {
+        while self.batches.get(self.writing).is_some_and(|b| b.bytes.len() == self.written) {
+            self.writing += 1;
+            self.written = 0;
+        }
+    }
+
+    /// Takes the first batch when it has been written and every reply to it is there.
+    fn pop_answered(&mut self) -> Option<Batch> {
+        let done = self.writing > 0 && self.answered == self.batches.front()?.expects.len();
+        let batch = if done { self.batches.pop_front() } else { None }?;
+        self.bytes -= batch.bytes.len();
+        self.writing -= 1;
+        self.answered = 0;
+        Some(batch)
+    }
+}
+
+impl<'a> Lane<'a> {
+    pub(crate) fn new(stream: Stream, stats: &'a Stats, on_conflict: OnConflict, spare: mpsc::Sender<Batch>) -> Self {
+        let (read, write) = stream.into_split();
+        Self { read, write, stats, on_conflict, flight: Flight::default(), spare }
+    }
+
+    /// Writes batches until they end and every reply is there.
+    pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<()> {
+        let mut scanner = reply::Scanner::new();
+        let mut input = vec![0; READ_BUFFER];
+        let mut ended = false;
+        let mut silent_at = Instant::now() + SILENCE;
+        let context = |what: &str| format!("{what} the target");
+        while !(ended && self.flight.batches.is_empty()) {
+            let full = self.flight.bytes >= IN_FLIGHT;
+            tokio::select! {
+                biased;
+                // 1: replies first: they free the target's output buffer and make room for more. Also when none is
+                // due, so that a closed connection is seen at once.
+                n = self.read.read(&mut input) => {
+                    let n = n.or_err(ErrorKind::Lost(Side::Target), || context("read from"))?;
+                    if n == 0 {
+                        let what = "read from the target: it closed the connection";
+                        return Err(Error::new(ErrorKind::Lost(Side::Target), what));
+                    }
+                    self.on_replies(&mut scanner, &input[..n])?;
+                    silent_at = Instant::now() + SILENCE;
+                }
+                // 2: then what waits to be written.
+                n = self.write.write(self.flight.unwritten()), if !self.flight.unwritten().is_empty() => {
+                    let n = n.or_err(ErrorKind::Lost(Side::Target), || context("write to"))?;
+                    self.flight.wrote(n);
+                    if self.flight.unwritten().is_empty() {
+                        self.write.flush().await.or_err(ErrorKind::Lost(Side::Target), || context("write to"))?;
+                    }
+                    if self.flight.batches.len() == 1 {
+                        silent_at = Instant::now() + SILENCE;
+                    }
+                }
+                // 3: more work, while there is room for it.
+                batch = batches.recv(), if !ended && !full => match batch {
+                    Some(batch) => {
+                        if self.flight.batches.is_empty() {
+                            silent_at = Instant::now() + SILENCE;
+                        }
+                        self.flight.push(batch);
+                        self.settle();
+                    }
+                    None => ended = true,
+                },
+                // 4: a target that says nothing for this long while replies are due is gone.
+                () = sleep_until(silent_at), if !self.flight.batches.is_empty() => {
+                    let what = format!("wait for the target: no reply for {} s", SILENCE.as_secs());
+                    return Err(Error::new(ErrorKind::Timeout(Side::Target), what));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_replies(&mut self, scanner: &mut reply::Scanner, mut input: &[u8]) -> Result<()> {
+        let (mut keys, mut kept, mut commands) = (0, 0, 0);
+        while !input.is_empty() {
+            let (used, summary) = scanner
+                .feed(input)
+                .or_err(ErrorKind::Protocol(Side::Target), || "read a reply of the target: it is not RESP".into())?;
+            input = &input[used..];
+            let Some(summary) = summary else { break };
+            self.settle();
+            let Some(&expect) = self.flight.batches.front().and_then(|b| b.expects.get(self.flight.answered)) else {
+                let what = "read from the target: a reply that answers nothing";
+                return Err(Error::new(ErrorKind::Protocol(Side::Target), what));
+            };
+            self.flight.answered += 1;
+            let refused = summary.nested_error || summary.kind == reply::Kind::Error;
+            match expect.what {
+                What::Key if refused && self.keeps(scanner.error_text()) => kept += 1,
+                What::Setup if refused && self.keeps(scanner.error_text()) => {}
+                _ if refused => return Err(self.refusal(expect, scanner.error_text())),
+                // `SET ... NX` on a key that is there.
+                What::Key if summary.kind == reply::Kind::Nil => match self.on_conflict {
+                    OnConflict::Ignore => kept += 1,
+                    _ => return Err(self.refusal(expect, b"BUSYKEY Target key name already exists.")),
+                },
+                // EXEC without WATCH is never refused this way; a transaction that did not run is a lost write.
+                What::Command if summary.kind == reply::Kind::Nil && self.name(expect).as_str() == "EXEC" => {
+                    return Err(self.refusal(expect, b"EXECABORT the transaction did not run"));
+                }
+                What::Key => keys += 1,
+                What::Command => commands += 1,
+                What::Select | What::Setup => {}
+            }
+        }
+        self.stats.keys.add(keys + kept);
+        self.stats.kept.add(kept);
+        self.stats.commands.add(commands);
+        self.settle();
+        Ok(())
+    }
+
+    /// Lets go of the batches whose replies are all there, and moves the applied offset.
+    fn settle(&mut self) {
+        while let Some(mut batch) = self.flight.pop_answered() {
+            if let Some(offset) = batch.applied {
+                self.stats.applied.set(offset);
+                if !self.stats.copied.swap(true, Relaxed) {
+                    self.stats.set_phase(Phase::Incremental);
+                }
+            }
+            if batch.wants_ack {
+                self.stats.ack_now.notify_one();
+            }
+            batch.clear();
+            // A full pool means that there is memory enough in it.
+            let _ = self.spare.try_send(batch);
+        }
+    }
+
+    /// Whether an error reply only says that the target has the key, or the library, and the user wants it kept.
+    fn keeps(&self, text: &[u8]) -> bool {
+        let there = text.starts_with(b"BUSYKEY") || text.windows(14).any(|w| w == b"already exists");
+        self.on_conflict == OnConflict::Ignore && there
+    }
+
+    fn name(&self, expect: Expect) -> CommandName {
+        let bytes = self.flight.batches.front().and_then(|b| b.bytes.get(expect.at..)).unwrap_or_default();
+        let request = request::Scanner::new(Limits::default()).next(bytes);
+        CommandName::new(request.ok().flatten().map_or(b"?".as_slice(), |r| r.name()))
+    }
+
+    fn refusal(&self, expect: Expect, text: &[u8]) -> Error {
+        let kind = refusal::kind_of(text, expect.what);
+        let shown = safe_text(text);
+        let at = match expect.offset {
+            0 => "of the snapshot".to_owned(),
+            offset => format!("at offset {offset}"),
+        };
+        Error::new(kind, format!("write to the target: it answers {} {at} with `{shown}`", self.name(expect)))
+    }
+}
+
+/// The part of an error text that cannot hold keys or values: what stands before the first quote, at most 120
+/// characters. Some servers repeat arguments in an error text.
+fn safe_text(text: &[u8]) -> String {
+    let end = text.iter().position(|b| matches!(b, b'\'' | b'`' | b'"')).unwrap_or(text.len());
+    String::from_utf8_lossy(&text[..end]).chars().filter(|c| !c.is_control()).take(120).collect()
+}

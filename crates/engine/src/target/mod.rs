@@ -1,0 +1,11 @@
+//! The target side: what is asked of the target before the start, batches of commands, the lane that writes them
+//! and matches every reply to what it answers, and the commands that restore a value.
+
+mod batch;
+mod lane;
+mod refusal;
+mod restore;
+
+pub(crate) use batch::{Batch, What};
+pub(crate) use lane::Lane;
+pub(crate) use restore::Restore;

@@ -1,0 +1,116 @@
+//! A key of the snapshot as a command: `SET` for plain strings, which costs the target less, else `RESTORE` with the
+//! payload as it came.
+//!
+//! Invariant: a key that the target holds already is overwritten only when the user chose that. Otherwise `SET` goes
+//! with `NX` and `RESTORE` without `REPLACE`, and the reply says that the key was there.
+
+use keyferry_keyspace::ServerVersion;
+use keyferry_model::{Error, ErrorKind, OnConflict, Result};
+use keyferry_rdb::{Entry, ValueType, dump, string};
+use keyferry_resp::encode;
+
+use super::batch::{Batch, What};
+
+/// Writes keys of the snapshot into batches.
+pub(crate) struct Restore {
+    /// The target's version, read once.
+    pub(crate) server: ServerVersion,
+    pub(crate) on_conflict: OnConflict,
+}
+
+impl Restore {
+    /// Whether a key of the target gives way.
+    pub(crate) fn overwrites(&self) -> bool {
+        matches!(self.on_conflict, OnConflict::Replace | OnConflict::Clear)
+    }
+
+    /// Adds the command that makes `entry` on the target. `now_ms` is the time of this machine, for targets that take
+    /// no absolute expiry.
+    pub(crate) fn entry(&self, batch: &mut Batch, entry: &Entry<'_>, now_ms: u64) -> Result<()> {
+        let simple = entry.expire_ms.is_none() || self.server.set_pxat();
+        if simple && entry.kind == ValueType::STRING && entry.meta.is_empty() {
+            // A compressed string stays compressed on its way: the target expands it.
+            let text = string::parse(entry.raw)
+                .map_err(|e| Error::new(ErrorKind::RdbCorrupt, "read a string").caused_by(e))?;
+            match text.0 {
+                string::Str::Bytes(value) => {
+                    self.set(batch, entry, |out| encode::bulk(out, value));
+                    return Ok(());
+                }
+                string::Str::Int(n) => {
+                    self.set(batch, entry, |out| encode::bulk_int(out, n));
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        self.restore(batch, entry, now_ms)
+    }
+
+    /// The version for the payload's footer: the lowest that the value allows.
+    fn readable(&self, entry: &Entry<'_>) -> Result<u16> {
+        let lowest = u16::try_from(entry.kind.dump_version()).unwrap_or(u16::MAX);
+        let limit = self.server.dump_version();
+        if entry.meta.is_empty() && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest) {
+            return Ok(lowest);
+        }
+        let what = format!(
+            "restore a {} ({}{}) of database {}: the target, {}, cannot read it",
+            entry.kind.group().name(),
+            entry.kind.name(),
+            if entry.meta.is_empty() { "" } else { " with key metadata of a module" },
+            entry.db,
+            self.server,
+        );
+        Err(Error::new(ErrorKind::UnsupportedByTarget, what))
+    }
+
+    fn set(&self, batch: &mut Batch, entry: &Entry<'_>, value: impl FnOnce(&mut Vec<u8>)) {
+        batch.expect(What::Key, 0);
+        let out = &mut batch.bytes;
+        let nx = !self.overwrites();
+        encode::array(out, 3 + usize::from(nx) + if entry.expire_ms.is_some() { 2 } else { 0 });
+        encode::bulk(out, b"SET");
+        encode::bulk(out, entry.key);
+        value(out);
+        if let Some(at) = entry.expire_ms {
+            encode::bulk(out, b"PXAT");
+            // `SET ... PXAT 0` is an error, and 1 is as long ago.
+            encode::bulk_int(out, clamp(at.max(1)));
+        }
+        if nx {
+            encode::bulk(out, b"NX");
+        }
+    }
+
+    fn restore(&self, batch: &mut Batch, entry: &Entry<'_>, now_ms: u64) -> Result<()> {
+        let version = self.readable(entry)?;
+        let ttl = match entry.expire_ms {
+            None => 0,
+            Some(at) if self.server.restore_absttl() => clamp(at.max(1)),
+            // 0 would mean that it never expires.
+            Some(at) => clamp(at.saturating_sub(now_ms).max(1)),
+        };
+        let absttl = self.server.restore_absttl() && entry.expire_ms.is_some();
+        batch.expect(What::Key, 0);
+        let out = &mut batch.bytes;
+        encode::array(out, 4 + usize::from(self.overwrites()) + usize::from(absttl));
+        encode::bulk(out, b"RESTORE");
+        encode::bulk(out, entry.key);
+        encode::bulk_int(out, ttl);
+        encode::bulk_header(out, dump::len(entry.raw.len()));
+        dump::write(out, entry.kind, entry.raw, version);
+        out.extend_from_slice(b"\r\n");
+        if self.overwrites() {
+            encode::bulk(out, b"REPLACE");
+        }
+        if absttl {
+            encode::bulk(out, b"ABSTTL");
+        }
+        Ok(())
+    }
+}
+
+fn clamp(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}

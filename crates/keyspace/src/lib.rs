@@ -1,0 +1,19 @@
+//! What a key space is made of and how its servers speak of it.
+//!
+//! Positions in a replication stream ([`ReplOffset`], [`ReplId`], [`Db`]), what a server is and can do
+//! ([`ServerVersion`], [`info`]), and which commands of a stream need more than being passed on ([`command`]).
+//!
+//! This crate does no I/O, has no clock, and does not parse the protocol.
+
+#![cfg_attr(
+    test,
+    allow(clippy::arithmetic_side_effects, clippy::expect_used, clippy::indexing_slicing, clippy::unwrap_used)
+)]
+
+pub mod command;
+pub mod info;
+mod position;
+mod version;
+
+pub use position::{Db, ParsePositionError, ReplId, ReplOffset};
+pub use version::{Flavor, ServerVersion};

@@ -1,0 +1,108 @@
+//! The one table that says what an error kind means: its stable code, whether it is retried, with which exit code
+//! it ends the process, and what the user can do.
+//!
+//! Every code has a page `docs/errors/<CODE>.md`. Codes are never reused.
+
+use crate::error::{
+    ErrorKind::{self, *},
+    Side::{Source, Target},
+};
+
+/// Whether doing the same again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// Yes, after a pause, without anybody's help.
+    Backoff,
+    /// Yes, once somebody has changed something.
+    Manual,
+    /// No.
+    Never,
+}
+
+/// The exit code of the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 1: the work failed.
+    Failed = 1,
+    /// 2: the command line cannot be used.
+    Usage = 2,
+    /// 3: refused before anything was written.
+    Refused = 3,
+}
+
+/// What an error kind means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// The stable code, for example `SRC-0002`.
+    pub code: &'static str,
+    /// Whether it is retried.
+    pub retry: Retry,
+    /// How the process ends.
+    pub exit: Exit,
+    /// What the user can do.
+    pub remedy: &'static str,
+}
+
+const fn row(code: &'static str, retry: Retry, exit: Exit, remedy: &'static str) -> Policy {
+    Policy { code, retry, exit, remedy }
+}
+
+impl ErrorKind {
+    /// What this kind means.
+    #[rustfmt::skip]
+    pub fn policy(self) -> Policy {
+        use Exit::{Failed, Refused, Usage};
+        use Retry::{Backoff, Manual, Never};
+        match self {
+            BadUrl => row("CFG-0001", Manual, Usage, "write the URL as redis://[user:password@]host:port[/db], or rediss:// for TLS"),
+            UnsupportedScheme => row("CFG-0002", Manual, Usage, "use redis:// or rediss:// with a standalone server or a primary with replicas"),
+            SecretFile => row("CFG-0003", Manual, Usage, "check that the file exists and that this user may read it"),
+            StateDir => row("CFG-0004", Manual, Failed, "choose a directory that this user may write with --state-dir"),
+            TaskRunning => row("CFG-0005", Manual, Refused, "stop the other process, or give this one another name with --task"),
+            SameInstance => row("CFG-0006", Manual, Refused, "check both URLs: source and target must be different servers"),
+            Internal => row("CFG-0099", Never, Failed, "this is a defect of Keyferry: please report it with the log"),
+
+            Resolve(Source) => row("SRC-0001", Backoff, Failed, "check the host name in the source URL and the name service of this machine"),
+            Connect(Source) => row("SRC-0002", Backoff, Failed, "check that the source runs, listens on this address and port, and that a firewall or protected-mode does not refuse this machine"),
+            Tls(Source) => row("SRC-0003", Manual, Failed, "check that the port speaks TLS (rediss://) and that its certificate is signed by a known CA (--source-tls-ca) for this host name"),
+            Auth(Source) => row("SRC-0004", Manual, Failed, "check user and password of the source (KEYFERRY_SOURCE_PASSWORD, --source-password-file or the URL)"),
+            Protocol(Source) => row("SRC-0005", Manual, Failed, "check that the port belongs to a Redis-compatible server, and use rediss:// when it speaks TLS"),
+            Loading(Source) => row("SRC-0006", Backoff, Failed, "wait until the source has loaded its data (INFO persistence: loading:0), or allow a longer --retry-window"),
+            Permission(Source) => row("SRC-0007", Manual, Failed, "allow the source user: ACL SETUSER <user> +psync +replconf +ping +info +select"),
+            Timeout(Source) => row("SRC-0008", Backoff, Failed, "check the network to the source and whether it is blocked by a slow command"),
+            Lost(Source) => row("SRC-0009", Backoff, Failed, "check the log of the source for why it closed the link (client-output-buffer-limit replica, restart), then start again"),
+            Cluster(Source) => row("SRC-0010", Never, Refused, "the source is a cluster node and holds only a part of the data; clusters are not supported yet"),
+            TooOld(Source) => row("SRC-0011", Never, Refused, "the source must be Redis 2.8 or newer, or any Valkey"),
+            NoMasterLink => row("SRC-0012", Backoff, Failed, "the source is a replica without a link to its primary: repair that link, or use its primary as the source"),
+            PsyncRefused => row("SRC-0013", Manual, Failed, "the source does not allow PSYNC: a managed service may hide or rename it; ask its operator for replication access"),
+            BacklogLost => row("SRC-0014", Manual, Failed, "the link was down for longer than the source's backlog lasts: raise repl-backlog-size on the source and start again with --on-conflict clear"),
+            CrossDatabase => row("SRC-0015", Manual, Failed, "a command moved data between a chosen and another database: run without a database in the source URL"),
+
+            RdbCorrupt => row("RDB-0001", Manual, Failed, "the snapshot sent by the source is damaged: check the source's memory and disk, and try again"),
+            RdbUnknownType => row("RDB-0002", Never, Failed, "the source holds a value of a type that Keyferry does not know (a module, or a newer server): remove that key or use a newer Keyferry"),
+            RdbVersion => row("RDB-0003", Never, Failed, "the source is newer than this Keyferry: use a newer Keyferry"),
+            RdbTooLarge => row("RDB-0004", Never, Failed, "one value is larger than what is moved in one piece (1 GiB): split it or remove it on the source"),
+
+            Resolve(Target) => row("TGT-0001", Backoff, Failed, "check the host name in the target URL and the name service of this machine"),
+            Connect(Target) => row("TGT-0002", Backoff, Failed, "check that the target runs, listens on this address and port, and that a firewall or protected-mode does not refuse this machine"),
+            Tls(Target) => row("TGT-0003", Manual, Failed, "check that the port speaks TLS (rediss://) and that its certificate is signed by a known CA (--target-tls-ca) for this host name"),
+            Auth(Target) => row("TGT-0004", Manual, Failed, "check user and password of the target (KEYFERRY_TARGET_PASSWORD, --target-password-file or the URL)"),
+            Protocol(Target) => row("TGT-0005", Manual, Failed, "check that the port belongs to a Redis-compatible server, and use rediss:// when it speaks TLS"),
+            Loading(Target) => row("TGT-0006", Backoff, Failed, "wait until the target has loaded its data (INFO persistence: loading:0), or allow a longer --retry-window"),
+            Permission(Target) => row("TGT-0007", Manual, Failed, "give the target user all commands and keys: ACL SETUSER <user> ~* &* +@all"),
+            Timeout(Target) => row("TGT-0008", Backoff, Failed, "check the network to the target and whether it is blocked by a slow command"),
+            Lost(Target) => row("TGT-0009", Backoff, Failed, "check the log of the target for why it closed the connection; the target holds an incomplete copy: start again with --on-conflict clear"),
+            Cluster(Target) => row("TGT-0010", Never, Refused, "the target is a cluster node; clusters are not supported yet"),
+            TooOld(Target) => row("TGT-0011", Never, Refused, "the target must be Redis 3.0 or newer, or any Valkey"),
+            NotEmpty => row("TGT-0012", Manual, Refused, "choose what happens to the keys on the target with --on-conflict: ignore keeps them, replace overwrites those that the source has too, clear empties the target first"),
+            TargetReplica => row("TGT-0013", Manual, Refused, "the target is a replica: use its primary as the target, or promote it with REPLICAOF NO ONE"),
+            KeyExists => row("TGT-0014", Manual, Failed, "somebody else writes to the target: stop them, or choose --on-conflict replace or ignore"),
+            TargetFull => row("TGT-0015", Manual, Failed, "raise maxmemory of the target, then start again with --on-conflict clear"),
+            TargetDemoted => row("TGT-0020", Manual, Failed, "the target was made a replica while it was written to: find its new primary, then start again with that as the target and --on-conflict clear"),
+            TargetMisconf => row("TGT-0016", Manual, Failed, "the target cannot write its own snapshot: check its disk and log, then start again with --on-conflict clear"),
+            UnsupportedByTarget => row("TGT-0017", Never, Failed, "the target's version cannot hold this kind of value: use a newer target"),
+            CommandRefused => row("TGT-0018", Never, Failed, "the target answered a replicated command with an error, so both sides differ: check that nobody else writes to the target, then start again with --on-conflict clear"),
+            NoSuchDatabase => row("TGT-0019", Manual, Failed, "raise `databases` in the target's configuration to that of the source, or choose one database in both URLs"),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What a user asks for.
+
+use std::{str::FromStr, time::Duration};
+
+/// What happens to keys that the target holds already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// Stop before the first write when a chosen database of the target holds any key.
+    #[default]
+    Abort,
+    /// Keep the target's key. Holds for the full sync; afterwards every write of the source is applied.
+    Ignore,
+    /// Overwrite the target's key.
+    Replace,
+    /// Empty the chosen databases of the target first.
+    Clear,
+}
+
+impl FromStr for OnConflict {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "abort" => Ok(Self::Abort),
+            "ignore" => Ok(Self::Ignore),
+            "replace" => Ok(Self::Replace),
+            "clear" => Ok(Self::Clear),
+            _ => Err("expected abort, ignore, replace or clear".into()),
+        }
+    }
+}
+
+/// The options of one `sync` task, next to its two endpoints.
+#[derive(Debug, Clone)]
+pub struct SyncSpec {
+    /// What happens to keys that the target holds already.
+    pub on_conflict: OnConflict,
+    /// End after the full sync, without following the changes.
+    pub full_only: bool,
+    /// End as soon as both sides are in step.
+    pub stop_when_synced: bool,
+    /// For how long a lost source link, or a server that is loading, is tried again. `None`: for ever.
+    pub retry_window: Option<Duration>,
+}

@@ -1,0 +1,2 @@
+//! Builds, tests, measures and shows Keyferry.
+fn main() {}
