@@ -26,9 +26,9 @@ pub(crate) struct SyncArgs {
     pub(crate) source: String,
     /// redis://[user:password@]host:port[/db], rediss:// for TLS. With /db the source's database goes there.
     pub(crate) target: String,
-    /// Name of the task; two processes on this machine cannot run the same task.
-    #[arg(long, value_name = "NAME", default_value = "default", value_parser = task_name)]
-    pub(crate) task: String,
+    /// Name of the task; two processes on this machine cannot run the same task [default: made of both addresses].
+    #[arg(long, value_name = "NAME", value_parser = task_name)]
+    pub(crate) task: Option<String>,
     /// What happens to keys that TARGET holds already: abort, ignore, replace or clear.
     #[arg(long, value_name = "STRATEGY", default_value = "abort")]
     pub(crate) on_conflict: OnConflict,
@@ -47,6 +47,9 @@ pub(crate) struct SyncArgs {
     /// For how long a lost source link, or a server that loads its data, is tried again: 30s, 5m, 2h or forever.
     #[arg(long, value_name = "TIME", default_value = "forever", value_parser = window)]
     pub(crate) retry_window: Window,
+    /// By how much keys expire later on TARGET than on SOURCE, whose own DEL removes them on time: 0s for not at all.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    pub(crate) ttl_grace: Duration,
     /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
     #[arg(long, value_name = "FILE")]
     pub(crate) source_password_file: Option<PathBuf>,
@@ -99,20 +102,24 @@ pub(crate) enum LogFormat {
 pub(crate) struct Window(pub(crate) Option<Duration>);
 
 fn window(text: &str) -> Result<Window, String> {
-    if text == "forever" {
-        return Ok(Window(None));
+    match text {
+        "forever" => Ok(Window(None)),
+        text => time(text).map(|t| Window(Some(t))).map_err(|e| format!("{e}, or `forever`")),
     }
+}
+
+fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "ms" => 1,
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
-        _ => return Err("expected a number with ms, s, m or h, or `forever`".into()),
+        _ => return Err("expected a number with ms, s, m or h".into()),
     };
     let n: u64 = digits.parse().map_err(|_| "expected a whole number before the unit".to_owned())?;
     let ms = n.checked_mul(unit).filter(|&ms| ms <= 366 * 24 * 3_600_000);
-    ms.map(|ms| Window(Some(Duration::from_millis(ms)))).ok_or_else(|| "more than a year; use `forever`".into())
+    ms.map(Duration::from_millis).ok_or_else(|| "more than a year".into())
 }
 
 /// It becomes the name of a file.

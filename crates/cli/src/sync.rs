@@ -56,9 +56,11 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
         on_conflict: args.on_conflict,
         full_only: args.full_only,
         stop_when_synced: args.stop_when_synced,
+        ttl_grace: args.ttl_grace,
         retry_window: args.retry_window.0,
     };
-    let _lock = TaskLock::take(args.state_dir.as_deref(), &args.task)?;
+    let task = args.task.clone().unwrap_or_else(|| default_task(&source, &target));
+    let _lock = TaskLock::take(args.state_dir.as_deref(), &task)?;
 
     // One thread: all parts of a stream take turns on it, and the servers' own work is far more than theirs.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -87,6 +89,16 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
     });
     reporter.last(stats);
     result
+}
+
+/// The same two endpoints are the same task, whoever starts it.
+fn default_task(source: &Endpoint, target: &Endpoint) -> String {
+    let name = |e: &Endpoint| {
+        let host: String =
+            e.host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
+        format!("{host}_{}{}", e.port, e.db.map_or_else(String::new, |db| format!("_{db}")))
+    };
+    format!("{}-to-{}", name(source), name(target))
 }
 
 /// Ctrl-C and the stop request of a service manager.

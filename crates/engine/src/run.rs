@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, SyncSpec};
 use keyferry_net::{Connection, Endpoint};
 use tokio::{
@@ -128,7 +127,7 @@ async fn follow(
 
     // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
     let done = stop.child_token();
-    let (chunks_tx, chunks) = mpsc::channel::<Bytes>(CHUNKS);
+    let (chunks_tx, chunks) = mpsc::channel(CHUNKS);
     let (batches_tx, batches) = mpsc::channel(BATCHES);
     let (spare_tx, spare) = mpsc::channel(2 * BATCHES);
     let (decoded_tx, decoded) = watch::channel(Decoded::default());
@@ -142,7 +141,10 @@ async fn follow(
         retry_window: spec.retry_window,
         stop: &done,
     };
-    let restore = Restore { server: facts.target, on_conflict: spec.on_conflict };
+    // Without a stream nothing would remove what outlives its time.
+    let grace = if spec.full_only { Duration::ZERO } else { spec.ttl_grace };
+    let grace_ms = grace.as_millis() as u64;
+    let restore = Restore { server: facts.target, on_conflict: spec.on_conflict, grace_ms };
     let databases = Databases::new(source.db, target.db);
     let mut apply = Apply::new(stats, restore, databases, framing, offset, spec.full_only);
     let lane = Lane::new(lane.into_parts().0, stats, spec.on_conflict, spare_tx);

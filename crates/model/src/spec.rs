@@ -39,6 +39,9 @@ pub struct SyncSpec {
     pub full_only: bool,
     /// End as soon as both sides are in step.
     pub stop_when_synced: bool,
+    /// By how much deadlines on the target are later than on the source, so that none passes before its renewal is
+    /// there. The source's own DEL removes a key on time.
+    pub ttl_grace: Duration,
     /// For how long a lost source link, or a server that is loading, is tried again. `None`: for ever.
     pub retry_window: Option<Duration>,
 }

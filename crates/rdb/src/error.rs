@@ -70,7 +70,7 @@ pub enum Error {
         at: u64,
     },
     /// Something is longer than [`Limits`](crate::Limits) allows.
-    #[error("{what} of {len} bytes or more at byte {at}, over the limit of {limit}")]
+    #[error("{len} or more {what} at byte {at}, over the limit of {limit}")]
     OverLimit {
         /// Which limit.
         what: LimitKind,
@@ -116,13 +116,16 @@ pub enum LimitKind {
     Value,
     /// `max_string`.
     String,
+    /// `max_pending` of [`DecodeLimits`](crate::object::DecodeLimits); in entries, not bytes.
+    Pending,
 }
 
 impl std::fmt::Display for LimitKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Value => "value",
-            Self::String => "string",
+            Self::Value => "bytes of a value",
+            Self::String => "bytes of a string",
+            Self::Pending => "pending entries of a group",
         })
     }
 }

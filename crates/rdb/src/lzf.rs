@@ -3,7 +3,10 @@
 //! A stream of literal runs and of references back into what was already written. Offsets in errors are positions in the
 //! compressed bytes.
 
+mod inflate;
+
 use crate::{error::Error, wire::offset};
+pub(crate) use inflate::Inflater;
 
 /// The most bytes that three compressed bytes can stand for is 264 (a long reference), so no input can grow by more than
 /// this factor; a longer promise is refused before anything is allocated for it.

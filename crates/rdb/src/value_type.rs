@@ -111,6 +111,11 @@ impl ValueType {
         version >= since && !families_apart
     }
 
+    /// The inner number: the type byte, with [`VALKEY`] set where only Valkey has it.
+    pub(crate) const fn code(self) -> u8 {
+        self.0
+    }
+
     pub(crate) fn program(self) -> &'static [Op] {
         self.row().program
     }

@@ -20,6 +20,8 @@ pub struct Wire {
     reader: BufReader<TcpStream>,
     writer: TcpStream,
     out: Vec<u8>,
+    /// Commands ever collected.
+    commands: u64,
     /// Commands whose reply has not been read, collected ones included.
     pending: u64,
     /// Commands in `out`.
@@ -36,8 +38,15 @@ impl Wire {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(120)))?;
         let reader = BufReader::with_capacity(64 * 1024, stream.try_clone()?);
-        let mut wire =
-            Self { reader, writer: stream, out: Vec::new(), pending: 0, collected: 0, errors: BTreeMap::new() };
+        let mut wire = Self {
+            reader,
+            writer: stream,
+            out: Vec::new(),
+            commands: 0,
+            pending: 0,
+            collected: 0,
+            errors: BTreeMap::new(),
+        };
         let settings = info.redis_settings();
         if let Some(password) = settings.password() {
             match settings.username() {
@@ -53,6 +62,7 @@ impl Wire {
     /// Collects one command; sends what has been collected when it is much.
     pub fn command(&mut self, args: &[&[u8]]) -> Result<()> {
         encode(&mut self.out, args);
+        self.commands += 1;
         self.pending += 1;
         self.collected += 1;
         if self.out.len() < FLUSH_AT {
@@ -77,6 +87,11 @@ impl Wire {
             Some((error, count)) => bail!("the server refused {count} commands: {error}"),
             None => Ok(()),
         }
+    }
+
+    /// Commands collected so far, sent or not.
+    pub fn commands(&self) -> u64 {
+        self.commands
     }
 
     /// Commands whose replies are awaited.
@@ -152,7 +167,10 @@ fn number(line: &[u8]) -> Result<i64> {
 /// Collects one command on a [`Wire`] from anything that is bytes.
 macro_rules! send {
     ($wire:expr, $($arg:expr),+ $(,)?) => {
-        $wire.command(&[$(::core::convert::AsRef::<[u8]>::as_ref(&$arg)),+])
+        // The arguments first, since they may need the one who holds the wire; `match` keeps them alive.
+        match [$(::core::convert::AsRef::<[u8]>::as_ref(&$arg)),+] {
+            args => $wire.command(&args),
+        }
     };
 }
 

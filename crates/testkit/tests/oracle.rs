@@ -56,9 +56,11 @@ fn fill(server: &Server) {
     redis::cmd("SET").arg(b"bin\r\n\0\xff").arg("v").exec(conn).unwrap();
 }
 
+type Change<'a> = (&'a str, &'a str, &'a [(Kind, &'a str)]);
+
 /// Each change is a name for what it does to the target, how it is undone (`=key` puts the key back as it was), and
 /// what the oracle must find.
-fn check(source: &Server, target: &Server, changes: &[(&str, &str, &[(Kind, &str)])]) {
+fn check(source: &Server, target: &Server, changes: &[Change]) {
     let options = Options::default();
     let (a, b) = (source.url(), target.url());
     let report = oracle::compare(&a, &b, &options).unwrap();

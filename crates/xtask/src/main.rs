@@ -1,2 +1,92 @@
-//! Builds, tests, measures and shows Keyferry.
-fn main() {}
+//! `cargo xtask`: builds, tests, measures and shows Keyferry.
+
+mod bench;
+mod ci;
+mod demo;
+mod fuzz;
+mod product;
+mod servers;
+mod shell;
+mod stop;
+mod test;
+mod tidy;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Builds, tests, measures and shows Keyferry.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Fetch real servers: all, or those named (redis-7.0, valkey-8.1, ...)
+    Servers {
+        /// Names as `scripts/get-servers.sh --list` shows them
+        versions: Vec<String>,
+    },
+    /// Run all tests, or those whose names match
+    Test {
+        /// Filters of `cargo nextest run`
+        filters: Vec<String>,
+    },
+    /// Everything that must pass before a change goes in
+    Ci,
+    /// Check what the compiler does not: crate layers, file sizes, error pages, links
+    Tidy,
+    /// Run each fuzz target on its corpus for a while
+    Fuzz {
+        /// Seconds for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Show a whole migration between two real servers under load
+    Demo {
+        /// Keys of the data set
+        #[arg(long, default_value_t = 300_000)]
+        keys: u64,
+        /// Commands a second of the write load
+        #[arg(long, default_value_t = 3_000)]
+        rate: u64,
+    },
+    /// Measure full and incremental sync against the servers' own replication
+    Bench {
+        /// Runs of which the median is taken
+        #[arg(long, default_value_t = 3)]
+        runs: u32,
+        /// Where the figures go
+        #[arg(long, default_value = "target/bench/full.json")]
+        json: PathBuf,
+        /// Keys of the string data set, and SETs of the incremental load (half of it)
+        #[arg(long, default_value_t = 2_000_000)]
+        keys: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Servers { versions } => servers::fetch(&versions),
+        Task::Test { filters } => test::run(&filters),
+        Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
+        Task::Fuzz { seconds } => fuzz::run(seconds),
+        Task::Demo { keys, rate } => demo::run(keys, rate),
+        Task::Bench { runs, json, keys } => bench::run(runs, &json, keys),
+    }
+}

@@ -6,7 +6,7 @@
 //! - It goes on at another offset, or with another snapshot, never: then the task ends with `BacklogLost`.
 //! - What is acknowledged is decided in [`acknowledged`], nowhere else.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
 use keyferry_keyspace::{ReplId, ReplOffset};
@@ -40,12 +40,26 @@ pub(crate) struct Decoded {
     pub(crate) stream_from: Option<u64>,
 }
 
+/// Bytes of the source, and when they came.
+pub(crate) struct Chunk {
+    pub(crate) bytes: Bytes,
+    /// Unix milliseconds of this machine: what relative deadlines count from.
+    pub(crate) received_ms: u64,
+}
+
+impl Chunk {
+    fn now(bytes: Bytes) -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self { bytes, received_ms: since_epoch.map_or(0, |d| d.as_millis() as u64) }
+    }
+}
+
 /// The reading end of a stream.
 pub(crate) struct Receiver<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) stats: &'a Stats,
     pub(crate) decoded: watch::Receiver<Decoded>,
-    pub(crate) chunks: mpsc::Sender<Bytes>,
+    pub(crate) chunks: mpsc::Sender<Chunk>,
     /// The id of the stream that is followed; changes when the source has been failed over.
     pub(crate) replid: ReplId,
     /// The offset at which the stream begins.
@@ -82,7 +96,7 @@ impl Receiver<'_> {
         if !link.first.is_empty() {
             let Ok(permit) = self.chunks.reserve().await else { return Ok(()) };
             self.stats.received.add(link.first.len() as u64);
-            permit.send(Bytes::from(link.first));
+            permit.send(Chunk::now(link.first.into()));
         }
         let mut ack_at = Timer::now();
         loop {
@@ -180,7 +194,7 @@ impl Receiver<'_> {
 }
 
 /// Reads one chunk and hands it on. `false` when nobody takes chunks any more.
-async fn next(chunks: &mpsc::Sender<Bytes>, read: &mut ReadHalf, buf: &mut BytesMut, stats: &Stats) -> Result<bool> {
+async fn next(chunks: &mpsc::Sender<Chunk>, read: &mut ReadHalf, buf: &mut BytesMut, stats: &Stats) -> Result<bool> {
     let Ok(permit) = chunks.reserve().await else { return Ok(false) };
     buf.reserve(CHUNK / 4);
     let since = Instant::now();
@@ -195,6 +209,6 @@ async fn next(chunks: &mpsc::Sender<Bytes>, read: &mut ReadHalf, buf: &mut Bytes
         return Err(Error::new(ErrorKind::Lost(Side::Source), "read from the source: it closed the link"));
     }
     stats.received.add(n as u64);
-    permit.send(buf.split().freeze());
+    permit.send(Chunk::now(buf.split().freeze()));
     Ok(true)
 }

@@ -5,9 +5,6 @@
 //! - When no chunk waits, what has been decoded is handed on at once: the delay at a low rate is one pass of the loop.
 //! - `Decoded` is published only when everything of a chunk that can be decoded has been.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use bytes::Bytes;
 use keyferry_keyspace::ReplOffset;
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side};
 use keyferry_rdb as rdb;
@@ -17,18 +14,21 @@ use tokio::sync::{
     watch,
 };
 
-use super::{databases::Databases, input::Input};
+use super::{databases::Databases, expiry::Expiry, input::Input};
 use crate::{
     Stats,
-    source::{Decoded, Framing},
+    source::{Chunk, Decoded, Framing},
     target::{Batch, Restore},
 };
 
 /// What the next bytes are.
 enum Phase {
-    Snapshot(rdb::Reader),
-    /// The mark behind a snapshot of unknown length.
-    Mark([u8; 40]),
+    Snapshot(Box<rdb::Reader>),
+    /// The mark behind a snapshot of unknown length, of which `read` bytes came.
+    Mark {
+        mark: [u8; 40],
+        read: u64,
+    },
     Stream(request::Scanner),
     /// Nothing more is wanted: only the snapshot was.
     Ended,
@@ -40,11 +40,19 @@ enum Pause {
     BatchFull,
 }
 
+/// Why reading the snapshot has paused.
+enum Read {
+    NeedsInput,
+    BatchFull,
+    End,
+}
+
 /// The decoder of one stream and what it remembers.
 pub(crate) struct Apply<'a> {
     pub(super) stats: &'a Stats,
     pub(super) restore: Restore,
     pub(super) databases: Databases,
+    pub(super) expiry: Expiry,
     /// Database that the source has selected.
     pub(super) source_db: u32,
     /// Database that the lane has selected.
@@ -53,7 +61,7 @@ pub(crate) struct Apply<'a> {
     pub(super) offset: u64,
     /// Between MULTI and EXEC.
     pub(super) in_transaction: bool,
-    /// This machine's time at the last chunk, in Unix milliseconds.
+    /// This machine's time when the last chunk was received, in Unix milliseconds.
     pub(super) now_ms: u64,
     pub(super) batch: Batch,
     phase: Phase,
@@ -75,6 +83,11 @@ impl<'a> Apply<'a> {
     ) -> Self {
         Self {
             stats,
+            expiry: Expiry {
+                grace_ms: restore.grace_ms,
+                set_pxat: restore.server.set_pxat(),
+                restore_absttl: restore.server.restore_absttl(),
+            },
             restore,
             databases,
             source_db: 0,
@@ -84,7 +97,7 @@ impl<'a> Apply<'a> {
             in_transaction: false,
             now_ms: 0,
             batch: Batch::default(),
-            phase: Phase::Snapshot(rdb::Reader::new(rdb::Limits::default())),
+            phase: Phase::Snapshot(Box::new(rdb::Reader::new(rdb::Limits::default()))),
             framing,
             full_only,
             input: Input::default(),
@@ -95,7 +108,7 @@ impl<'a> Apply<'a> {
     /// Applies chunks until they end, or until the end of the snapshot when nothing else is wanted.
     pub(crate) async fn run(
         &mut self,
-        mut chunks: mpsc::Receiver<Bytes>,
+        mut chunks: mpsc::Receiver<Chunk>,
         batches: mpsc::Sender<Batch>,
         mut spare: mpsc::Receiver<Batch>,
         decoded: watch::Sender<Decoded>,
@@ -112,12 +125,12 @@ impl<'a> Apply<'a> {
                     }
                 }
             };
-            self.now_ms = now_ms();
-            self.input.push(&chunk);
+            self.now_ms = chunk.received_ms;
+            self.input.push(&chunk.bytes);
             while let Pause::BatchFull = self.decode()? {
                 self.hand_on(&batches, &mut spare).await?;
             }
-            self.decoded.bytes += chunk.len() as u64;
+            self.decoded.bytes += chunk.bytes.len() as u64;
             decoded.send_replace(self.decoded);
             if matches!(self.phase, Phase::Ended) {
                 break;
@@ -139,136 +152,124 @@ impl<'a> Apply<'a> {
             if self.batch.is_full() {
                 return Ok(Pause::BatchFull);
             }
-            let more = match &mut self.phase {
-                Phase::Snapshot(_) => self.decode_snapshot()?,
-                Phase::Mark(_) => self.decode_mark()?,
-                Phase::Stream(_) => self.decode_stream()?,
-                Phase::Ended => false,
+            // Each phase gives back what the next bytes are, and whether it may go on at once.
+            let (phase, more) = match std::mem::replace(&mut self.phase, Phase::Ended) {
+                Phase::Snapshot(reader) => self.decode_snapshot(reader)?,
+                Phase::Mark { mark, read } => self.decode_mark(mark, read)?,
+                Phase::Stream(scanner) => self.decode_stream(scanner)?,
+                Phase::Ended => (Phase::Ended, false),
             };
+            self.phase = phase;
             if !more {
-                return Ok(if self.batch.is_full() { Pause::BatchFull } else { Pause::NeedsInput });
+                return Ok(Pause::NeedsInput);
             }
         }
     }
 
-    /// Decodes items until the batch is full (`true`), the phase ends (`true`) or bytes are missing (`false`).
-    fn decode_snapshot(&mut self) -> Result<bool> {
-        let Phase::Snapshot(reader) = &mut self.phase else { return Ok(true) };
-        // Taken out for the loop, so that items may borrow from both while the rest of `self` is written.
-        let mut reader = std::mem::replace(reader, rdb::Reader::new(rdb::Limits::default()));
+    /// Decodes items until the batch is full, the snapshot ends, or bytes are missing.
+    fn decode_snapshot(&mut self, mut reader: Box<rdb::Reader>) -> Result<(Phase, bool)> {
         let input = std::mem::take(&mut self.input);
         let mut used = 0;
-        let result = loop {
-            if self.batch.is_full() {
-                break Ok(true);
-            }
-            let bytes = &input.bytes()[used..];
-            // With a known length, what lies behind it is not the snapshot's.
-            let bytes = match self.framing {
-                Framing::Length(len) => {
-                    let left = usize::try_from(len.saturating_sub(reader.offset())).unwrap_or(usize::MAX);
-                    &bytes[..bytes.len().min(left)]
-                }
-                Framing::Mark(_) => bytes,
-            };
-            let exhausted = matches!(self.framing, Framing::Length(len) if reader.offset() + bytes.len() as u64 == len);
-            match reader.next(bytes) {
-                Ok(Some((n, item))) => {
-                    used += n;
-                    let end = matches!(item, rdb::Item::End { .. });
-                    if let Err(e) = self.on_item(item) {
-                        break Err(e);
-                    }
-                    if end {
-                        break self.end_of_snapshot(reader.offset()).map(|()| true);
-                    }
-                }
-                Ok(None) if exhausted => {
-                    let what = format!("read the snapshot: its {} bytes end before its end mark", reader.offset());
-                    break Err(Error::new(ErrorKind::RdbCorrupt, what));
-                }
-                Ok(None) => break Ok(false),
-                Err(e) => break Err(snapshot_error(e)),
-            }
-        };
+        let result = self.read_items(&mut reader, input.bytes(), &mut used);
         self.stats.snapshot_bytes.set(reader.offset());
         self.input = input;
         self.input.consume(used);
-        if let Phase::Snapshot(place) = &mut self.phase {
-            *place = reader;
+        match result? {
+            Read::NeedsInput => Ok((Phase::Snapshot(reader), false)),
+            Read::BatchFull => Ok((Phase::Snapshot(reader), true)),
+            Read::End => Ok((self.end_of_snapshot(reader.offset())?, true)),
         }
-        result
     }
 
-    fn end_of_snapshot(&mut self, read: u64) -> Result<()> {
+    fn read_items(&mut self, reader: &mut rdb::Reader, input: &[u8], used: &mut usize) -> Result<Read> {
+        while !self.batch.is_full() {
+            let mut bytes = &input[*used..];
+            let mut all = false;
+            // With a known length, what lies behind it is not the snapshot's.
+            if let Framing::Length(len) = self.framing {
+                let left = usize::try_from(len.saturating_sub(reader.offset())).unwrap_or(usize::MAX);
+                all = left <= bytes.len();
+                bytes = &bytes[..bytes.len().min(left)];
+            }
+            match reader.next(bytes) {
+                Ok(Some((n, item))) => {
+                    *used += n;
+                    let end = matches!(item, rdb::Item::End { .. });
+                    self.on_item(item)?;
+                    if end {
+                        return Ok(Read::End);
+                    }
+                }
+                Ok(None) if all => {
+                    let what = format!("read the snapshot: its {} bytes end before its end mark", reader.offset());
+                    return Err(Error::new(ErrorKind::RdbCorrupt, what));
+                }
+                Ok(None) => return Ok(Read::NeedsInput),
+                Err(e) => return Err(snapshot_error(e)),
+            }
+        }
+        Ok(Read::BatchFull)
+    }
+
+    /// What follows the snapshot's `read` bytes.
+    fn end_of_snapshot(&mut self, read: u64) -> Result<Phase> {
         match self.framing {
             Framing::Length(len) if len != read => {
                 let what = format!("read the snapshot: it ends after {read} of {len} bytes");
                 Err(Error::new(ErrorKind::RdbCorrupt, what))
             }
-            Framing::Length(len) => {
-                self.begin_stream(len);
-                Ok(())
-            }
-            Framing::Mark(mark) => {
-                self.phase = Phase::Mark(mark);
-                Ok(())
-            }
+            Framing::Length(_) => Ok(self.begin_stream(read)),
+            Framing::Mark(mark) => Ok(Phase::Mark { mark, read }),
         }
     }
 
-    fn decode_mark(&mut self) -> Result<bool> {
-        let Phase::Mark(mark) = &self.phase else { return Ok(true) };
-        let Some(found) = self.input.bytes().get(..mark.len()) else { return Ok(false) };
+    fn decode_mark(&mut self, mark: [u8; 40], read: u64) -> Result<(Phase, bool)> {
+        let Some(found) = self.input.bytes().get(..mark.len()) else { return Ok((Phase::Mark { mark, read }, false)) };
         if found != mark {
             let what = "read the snapshot: the mark of the source does not follow its end";
             return Err(Error::new(ErrorKind::RdbCorrupt, what));
         }
         self.input.consume(mark.len());
-        self.begin_stream(self.stats.snapshot_bytes.get() + mark.len() as u64);
-        Ok(true)
+        Ok((self.begin_stream(read + mark.len() as u64), true))
     }
 
     /// `from`: how many bytes came before the stream.
-    fn begin_stream(&mut self, from: u64) {
+    fn begin_stream(&mut self, from: u64) -> Phase {
         self.decoded.stream_from = Some(from);
         self.stats.ack_now.notify_one();
         self.batch.applied = Some(self.offset);
-        self.phase = match self.full_only {
+        tracing::info!(bytes = from, offset = self.offset, "the snapshot has been read");
+        match self.full_only {
             true => Phase::Ended,
             false => Phase::Stream(request::Scanner::new(Limits::default())),
-        };
-        tracing::info!(bytes = self.stats.snapshot_bytes.get(), offset = self.offset, "the snapshot has been read");
+        }
     }
 
-    /// Decodes commands until the batch is full (`true`) or bytes are missing (`false`).
-    fn decode_stream(&mut self) -> Result<bool> {
-        let Phase::Stream(scanner) = &mut self.phase else { return Ok(true) };
-        let mut scanner = std::mem::replace(scanner, request::Scanner::new(Limits::default()));
+    /// Decodes commands until the batch is full or bytes are missing.
+    fn decode_stream(&mut self, mut scanner: request::Scanner) -> Result<(Phase, bool)> {
         let input = std::mem::take(&mut self.input);
         let mut used = 0;
-        let result = loop {
-            if self.batch.is_full() {
-                break Ok(true);
-            }
-            match scanner.next(&input.bytes()[used..]) {
-                Ok(Some(request)) => {
-                    used += request.bytes().len();
-                    if let Err(e) = self.on_request(&request) {
-                        break Err(e);
-                    }
-                }
-                Ok(None) => break Ok(false),
-                Err(e) => {
-                    let what = format!("read the stream behind offset {}", self.offset);
-                    break Err(Error::new(ErrorKind::Protocol(Side::Source), what).caused_by(e));
-                }
-            }
-        };
+        let result = self.read_requests(&mut scanner, input.bytes(), &mut used);
         self.input = input;
         self.input.consume(used);
-        self.phase = Phase::Stream(scanner);
-        result
+        Ok((Phase::Stream(scanner), result?))
+    }
+
+    fn read_requests(&mut self, scanner: &mut request::Scanner, input: &[u8], used: &mut usize) -> Result<bool> {
+        while !self.batch.is_full() {
+            match scanner.next(&input[*used..]) {
+                Ok(Some(request)) => {
+                    *used += request.bytes().len();
+                    self.on_request(&request)?;
+                }
+                Ok(None) => return Ok(false),
+                Err(e) => {
+                    let what = format!("read the stream behind offset {}", self.offset);
+                    return Err(Error::new(ErrorKind::Protocol(Side::Source), what).caused_by(e));
+                }
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -282,9 +283,4 @@ fn snapshot_error(e: rdb::Error) -> Error {
         _ => ErrorKind::RdbCorrupt,
     };
     Error::new(kind, "read the snapshot").caused_by(e)
-}
-
-/// The one place where the engine reads a clock that users can set: for targets that take no absolute expiry.
-fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }

@@ -3,10 +3,12 @@
 //! - `apply.rs`: the loop, and the phases snapshot -> mark -> stream.
 //! - `on_item.rs`: what is done with each item of the snapshot.
 //! - `on_request.rs`: what is done with each command of the stream.
-//! - `input.rs`: the bytes that wait to be decoded; `databases.rs`: which database goes where.
+//! - `input.rs`: the bytes that wait to be decoded; `databases.rs`: which database goes where;
+//!   `expiry.rs`: deadlines of the stream.
 
 mod apply;
 mod databases;
+mod expiry;
 mod input;
 mod on_item;
 mod on_request;

@@ -1,6 +1,6 @@
 //! What is done with each command of the stream.
 //!
-//! Nearly all are passed on as the bytes that came. Looked at more closely are those that move the source's selected
+//! Nearly all are passed on as the bytes that came; deadlines are changed on the way (`expiry.rs`). Looked at more closely are those that move the source's selected
 //! database, mark transactions, only keep the link alive, or concern other databases than the selected one.
 
 use keyferry_keyspace::{
@@ -47,10 +47,10 @@ impl Apply<'_> {
             },
             Class::FlushDb => self.pass(request),
             Class::SwapDb => self.two_databases(request, request.arg(1), request.arg(2))?,
-            Class::Move => self.from_here_to(request, request.arg(2))?,
+            Class::Move => self.across_databases(request, request.arg(2))?,
             Class::Copy => {
                 let db = request.args().skip(3).skip_while(|a| !a.eq_ignore_ascii_case(b"DB")).nth(1);
-                self.from_here_to(request, db)?;
+                self.across_databases(request, db)?;
             }
             Class::Script | Class::Function => self.pass_always(request),
         }
@@ -75,11 +75,13 @@ impl Apply<'_> {
 
     fn pass_always(&mut self, request: &Request<'_>) {
         self.batch.expect(What::Command, self.offset);
-        self.batch.bytes.extend_from_slice(request.bytes());
+        if !self.expiry.rewrite(request, self.now_ms, &mut self.batch.bytes) {
+            self.batch.bytes.extend_from_slice(request.bytes());
+        }
     }
 
     /// A command from the selected database to `other`, or within it when `other` is missing.
-    fn from_here_to(&mut self, request: &Request<'_>, other: Option<&[u8]>) -> Result<()> {
+    fn across_databases(&mut self, request: &Request<'_>, other: Option<&[u8]>) -> Result<()> {
         let here = self.source_db.to_string();
         self.two_databases(request, Some(here.as_bytes()), Some(other.unwrap_or(here.as_bytes())))
     }

@@ -210,7 +210,8 @@ impl<'a> Lane<'a> {
 
     /// Whether an error reply only says that the target has the key, or the library, and the user wants it kept.
     fn keeps(&self, text: &[u8]) -> bool {
-        let there = text.starts_with(b"BUSYKEY") || text.windows(14).any(|w| w == b"already exists");
+        let contains = |part: &[u8]| text.windows(part.len()).any(|w| w == part);
+        let there = contains(b"BUSYKEY") || contains(b"already exists");
         self.on_conflict == OnConflict::Ignore && there
     }
 

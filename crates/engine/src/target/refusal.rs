@@ -16,7 +16,8 @@ pub(crate) fn kind_of(text: &[u8], what: What) -> ErrorKind {
         b"NOAUTH" | b"WRONGPASS" => ErrorKind::Auth(side),
         b"NOPERM" => ErrorKind::Permission(side),
         b"MOVED" | b"ASK" | b"CLUSTERDOWN" | b"CROSSSLOT" | b"TRYAGAIN" => ErrorKind::Cluster(side),
-        b"BUSYKEY" => ErrorKind::KeyExists,
+        // Also within the error text of a script.
+        _ if contains(b"BUSYKEY") => ErrorKind::KeyExists,
         _ if what == What::Select => ErrorKind::NoSuchDatabase,
         _ if contains(b"unknown command") || contains(b"Bad data format") || contains(b"DUMP payload version") => {
             ErrorKind::UnsupportedByTarget

@@ -16,6 +16,8 @@ pub(crate) struct Restore {
     /// The target's version, read once.
     pub(crate) server: ServerVersion,
     pub(crate) on_conflict: OnConflict,
+    /// Added to every deadline, in milliseconds: see `stream/expiry.rs`.
+    pub(crate) grace_ms: u64,
 }
 
 impl Restore {
@@ -75,8 +77,7 @@ impl Restore {
         value(out);
         if let Some(at) = entry.expire_ms {
             encode::bulk(out, b"PXAT");
-            // `SET ... PXAT 0` is an error, and 1 is as long ago.
-            encode::bulk_int(out, clamp(at.max(1)));
+            encode::bulk_int(out, self.deadline(at));
         }
         if nx {
             encode::bulk(out, b"NX");
@@ -85,31 +86,61 @@ impl Restore {
 
     fn restore(&self, batch: &mut Batch, entry: &Entry<'_>, now_ms: u64) -> Result<()> {
         let version = self.readable(entry)?;
-        let ttl = match entry.expire_ms {
-            None => 0,
-            Some(at) if self.server.restore_absttl() => clamp(at.max(1)),
-            // 0 would mean that it never expires.
-            Some(at) => clamp(at.saturating_sub(now_ms).max(1)),
-        };
-        let absttl = self.server.restore_absttl() && entry.expire_ms.is_some();
-        batch.expect(What::Key, 0);
-        let out = &mut batch.bytes;
-        encode::array(out, 4 + usize::from(self.overwrites()) + usize::from(absttl));
-        encode::bulk(out, b"RESTORE");
-        encode::bulk(out, entry.key);
-        encode::bulk_int(out, ttl);
-        encode::bulk_header(out, dump::len(entry.raw.len()));
-        dump::write(out, entry.kind, entry.raw, version);
-        out.extend_from_slice(b"\r\n");
-        if self.overwrites() {
-            encode::bulk(out, b"REPLACE");
-        }
-        if absttl {
-            encode::bulk(out, b"ABSTTL");
+        let absttl = self.server.restore_absttl();
+        match entry.expire_ms.map(|at| self.deadline(at)) {
+            Some(at) if !absttl => {
+                // An exact deadline in one step: the second call is not made when the first is refused.
+                let ttl = at.saturating_sub(clamp(now_ms)).max(1);
+                batch.expect(What::Key, 0);
+                let out = &mut batch.bytes;
+                encode::array(out, 7 + usize::from(self.overwrites()));
+                encode::bulk(out, b"EVAL");
+                encode::bulk(out, if self.overwrites() { RESTORE_AND_REPLACE } else { RESTORE_NEW });
+                encode::bulk(out, b"1");
+                encode::bulk(out, entry.key);
+                encode::bulk_int(out, ttl);
+                self.payload(out, entry, version);
+                encode::bulk_int(out, at);
+                if self.overwrites() {
+                    encode::bulk(out, b"REPLACE");
+                }
+            }
+            deadline => {
+                batch.expect(What::Key, 0);
+                let out = &mut batch.bytes;
+                encode::array(out, 4 + usize::from(self.overwrites()) + usize::from(deadline.is_some()));
+                encode::bulk(out, b"RESTORE");
+                encode::bulk(out, entry.key);
+                encode::bulk_int(out, deadline.unwrap_or(0));
+                self.payload(out, entry, version);
+                if self.overwrites() {
+                    encode::bulk(out, b"REPLACE");
+                }
+                if deadline.is_some() {
+                    encode::bulk(out, b"ABSTTL");
+                }
+            }
         }
         Ok(())
     }
+
+    fn payload(&self, out: &mut Vec<u8>, entry: &Entry<'_>, version: u16) {
+        encode::bulk_header(out, dump::len(entry.raw.len()));
+        dump::write(out, entry.kind, entry.raw, version);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// At least 1: 0 would mean that it never expires.
+    fn deadline(&self, at: u64) -> i64 {
+        clamp(at.saturating_add(self.grace_ms).max(1))
+    }
 }
+
+/// For targets before 5.0, whose RESTORE counts from when it runs.
+const RESTORE_NEW: &[u8] =
+    b"redis.call('RESTORE',KEYS[1],ARGV[1],ARGV[2]) return redis.call('PEXPIREAT',KEYS[1],ARGV[3])";
+const RESTORE_AND_REPLACE: &[u8] =
+    b"redis.call('RESTORE',KEYS[1],ARGV[1],ARGV[2],ARGV[4]) return redis.call('PEXPIREAT',KEYS[1],ARGV[3])";
 
 fn clamp(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)

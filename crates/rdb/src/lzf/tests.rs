@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A plain compressor: at each place the longest match that a short search finds, else a literal.
-fn compress(src: &[u8]) -> Vec<u8> {
+pub(super) fn compress(src: &[u8]) -> Vec<u8> {
     let (mut out, mut literal, mut at) = (Vec::new(), Vec::new(), 0);
     let flush = |out: &mut Vec<u8>, literal: &mut Vec<u8>| {
         for run in literal.chunks(32) {

@@ -27,7 +27,7 @@ pub fn fill_mixed(url: &str, keys: u64, seed: u64) -> Result<()> {
         let count = (keys * percent / 100).max(40);
         for i in 0..count {
             // The first keys of each database go through all families, once small and once large.
-            let family = if i < 40 { i % 20 } else { filler.rng.below(100).min(39) };
+            let family = if i < 40 { i % 20 } else { filler.rng.below(60).min(39) };
             let large = (20..40).contains(&i) || filler.rng.one_in(LARGE_ONE_IN);
             filler.key_of(family, i, large)?;
         }

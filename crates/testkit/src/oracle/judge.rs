@@ -164,7 +164,7 @@ fn group(source: &Group, target: &Group, options: &Options) -> Option<String> {
     if source.last_delivered != target.last_delivered {
         return Some(format!("last delivered {} / {}", source.last_delivered, target.last_delivered));
     }
-    if source.tells_read && target.tells_read && source.entries_read != target.entries_read {
+    if options.entries_read && source.tells_read && target.tells_read && source.entries_read != target.entries_read {
         return Some(format!("entries read {:?} / {:?}", source.entries_read, target.entries_read));
     }
     if source.consumers != target.consumers {

@@ -1,21 +1,21 @@
 //! The walk over both sides, and the second look at what differed.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     hash::{BuildHasher, RandomState},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result};
-use redis::cmd;
+use redis::{Value, cmd};
 
 use super::{
     Pair,
     judge::{self, Finding},
     keys::metas,
     report::{Difference, Kind, Report},
-    side::{Side, array, bytes},
+    side::{Batch, Side, array, bytes},
     value::contents,
 };
 
@@ -46,6 +46,23 @@ pub(super) fn run(pair: &mut Pair) -> Result<Report> {
     }
     second_look(pair, candidates, &mut report)?;
     functions(pair, &mut report)?;
+    Ok(report)
+}
+
+/// Compares keys of database 0 that the source chooses.
+pub(super) fn sample(pair: &mut Pair, count: usize) -> Result<Report> {
+    let mut batch = Batch::default();
+    for _ in 0..count {
+        batch.add(&cmd("RANDOMKEY"));
+    }
+    let answers = pair.source.run(&batch)?.into_iter().filter(|answer| *answer != Value::Nil);
+    let keys: BTreeSet<Vec<u8>> = answers.map(bytes).collect::<Result<_>>()?;
+    let keys: Vec<Vec<u8>> = keys.into_iter().collect();
+    let (findings, size) = look(pair, &keys)?;
+    let mut report = Report { keys: keys.len() as u64, bytes: size as u64, ..Report::default() };
+    let mut candidates = Vec::new();
+    collect(0, keys, findings, &mut candidates);
+    second_look(pair, candidates, &mut report)?;
     Ok(report)
 }
 

@@ -1,0 +1,91 @@
+//! Everything that the source holds arrives.
+
+use keyferry_testkit::{Server, data};
+
+use super::*;
+
+fn copies_everything(source: &str, target: &str) {
+    let (source, target) = (Server::start(source).unwrap(), Server::start(target).unwrap());
+    data::fill_mixed(&source.url(), 4000, 7).unwrap();
+    let exit = sync(&source.url(), &target.url()).arg("--full-only").spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    let report = differences(&source, &target);
+    report.assert_equal();
+    assert!(report.keys > 3000, "{report:?}");
+    let last = exit.progress.last().unwrap();
+    assert_eq!((last.phase.as_str(), last.percent), ("stopped", Some(100.0)));
+}
+
+macro_rules! pairs {
+    ($($name:ident: $source:literal -> $target:literal;)*) => {
+        $(#[test] fn $name() { copies_everything($source, $target); })*
+    };
+}
+
+pairs! {
+    from_3_0_to_3_2: "redis-3.0" -> "redis-3.2";
+    from_3_2_to_7_0: "redis-3.2" -> "redis-7.0";
+    from_4_0_to_4_0: "redis-4.0" -> "redis-4.0";
+    from_5_0_to_6_2: "redis-5.0" -> "redis-6.2";
+    from_6_0_to_7_0: "redis-6.0" -> "redis-7.0";
+    from_7_0_to_7_0: "redis-7.0" -> "redis-7.0";
+    from_7_0_to_valkey_8_1: "redis-7.0" -> "valkey-8.1";
+    from_7_2_to_valkey_9_1: "redis-7.2" -> "valkey-9.1";
+    from_7_4_to_8_0: "redis-7.4" -> "redis-8.0";
+    from_valkey_8_0_to_8_1: "valkey-8.0" -> "valkey-8.1";
+}
+
+#[test]
+fn an_empty_source_is_copied_too() {
+    let (source, target) = pair("redis-7.0");
+    let exit = sync(&source.url(), &target.url()).arg("--stop-when-synced").spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    assert_eq!(target.keys().unwrap(), 0);
+}
+
+#[test]
+fn a_value_of_many_chunks_arrives() {
+    let (source, target) = pair("redis-7.0");
+    let mut conn = source.conn().unwrap();
+    // Not compressible, 40 times the size of a chunk.
+    let big: Vec<u8> = keyferry_testkit::Rng::new(3).bytes(10 << 20);
+    cmd("SET").arg("big").arg(&big).exec(&mut conn).unwrap();
+    let exit = sync(&source.url(), &target.url()).arg("--full-only").spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    differences(&source, &target).assert_equal();
+}
+
+#[test]
+fn one_database_goes_where_the_url_says() {
+    let (source, target) = pair("redis-7.0");
+    for db in [0, 3, 5] {
+        let () = ask(&source, db, &format!("SET in{db} {db}"));
+    }
+    let () = ask(&target, 0, "SET stays 1");
+    let run = sync(&format!("{}/3", source.url()), &format!("{}/5", target.url())).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let () = ask(&source, 5, "SET other 1");
+    let () = ask(&source, 3, "SET late 1");
+    let () = ask(&source, 0, "FLUSHDB");
+    keyferry_testkit::wait_until("the write arrives", LONG, || ask::<u64>(&target, 5, "EXISTS late") == 1).unwrap();
+    assert_eq!(ask::<Vec<String>>(&target, 0, "KEYS *"), ["stays"]);
+    assert_eq!(ask::<u64>(&target, 5, "DBSIZE"), 2);
+    assert_eq!(ask::<u64>(&target, 3, "DBSIZE"), 0);
+    // Everything else of the target is left alone also when the source is emptied.
+    let () = ask(&source, 0, "FLUSHALL");
+    keyferry_testkit::wait_until("the flush arrives", LONG, || ask::<u64>(&target, 5, "DBSIZE") == 0).unwrap();
+    assert_eq!(ask::<u64>(&target, 0, "DBSIZE"), 1);
+    // A move out of the chosen database cannot be followed, and is never half-applied silently.
+    let () = ask(&source, 3, "SET gone 1");
+    let _: u64 = ask(&source, 3, "MOVE gone 4");
+    assert_fails(&run.wait_exit(LONG).unwrap(), 1, "SRC-0015");
+}
+
+#[test]
+fn functions_and_scripts_go_along() {
+    let (source, target) = (Server::start("redis-6.2").unwrap(), Server::start("redis-7.0").unwrap());
+    let sha: String = ask(&source, 0, "SCRIPT LOAD return(42)");
+    let exit = sync(&source.url(), &target.url()).arg("--full-only").spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    assert_eq!(ask::<u64>(&target, 0, &format!("EVALSHA {sha} 0")), 42);
+}

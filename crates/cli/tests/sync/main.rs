@@ -1,0 +1,63 @@
+//! The `keyferry` command against real servers, judged by the independent oracle.
+
+mod bad_cases;
+mod conflicts;
+mod fake_source;
+mod full_copy;
+mod incremental;
+mod link_loss;
+mod secrets;
+mod stops;
+mod tls;
+
+use std::time::Duration;
+
+use keyferry_testkit::{
+    Keyferry, Server,
+    keyferry::Builder,
+    oracle::{Options, Report, compare},
+};
+use redis::{FromRedisValue, cmd};
+
+/// Longer than anything here takes on a busy machine; a test that waits this long has failed.
+const LONG: Duration = Duration::from_secs(90);
+
+/// `keyferry sync SOURCE TARGET`, with the state kept out of the user's own folders.
+fn sync(source: &str, target: &str) -> Builder {
+    Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), source, target).args(["--state-dir", env!("CARGO_TARGET_TMPDIR")])
+}
+
+/// Two empty servers of one version.
+fn pair(version: &str) -> (Server, Server) {
+    (Server::start(version).unwrap(), Server::start(version).unwrap())
+}
+
+/// After a full copy alone: expiries are exact.
+fn differences(source: &Server, target: &Server) -> Report {
+    compare(&source.url(), &target.url(), &Options::default()).unwrap()
+}
+
+/// Of a running link: keys expire later on the target by the grace, and the stream does not carry what groups have read.
+fn differences_with_grace(source: &Server, target: &Server) -> Report {
+    let options = Options { ttl_grace_ms: 30_000, entries_read: false, ..Options::default() };
+    compare(&source.url(), &target.url(), &options).unwrap()
+}
+
+/// One command in one database.
+fn ask<T: FromRedisValue>(server: &Server, db: u32, words: &str) -> T {
+    let mut conn = server.conn().unwrap();
+    cmd("SELECT").arg(db).exec(&mut conn).unwrap();
+    let mut words = words.split(' ');
+    let mut command = cmd(words.next().unwrap());
+    words.for_each(|w| {
+        command.arg(w);
+    });
+    command.query(&mut conn).unwrap()
+}
+
+/// Ends with exit code `code`, and the user sees `error_code` and a remedy.
+fn assert_fails(exit: &keyferry_testkit::keyferry::Exit, code: i32, error_code: &str) {
+    assert_eq!(exit.code(), code, "{}", exit.stderr);
+    assert!(exit.stderr.contains(&format!("error {error_code}: ")), "{}", exit.stderr);
+    assert!(exit.stderr.contains("remedy: "), "{}", exit.stderr);
+}
