@@ -44,7 +44,8 @@ pub(crate) struct SyncArgs {
     /// Where the task keeps what must outlive the process [default: $XDG_STATE_HOME/keyferry or ~/.local/state/keyferry].
     #[arg(long, value_name = "DIR", env = "KEYFERRY_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// For how long a lost source link, or a server that loads its data, is tried again: 30s, 5m, 2h or forever.
+    /// For how long a server that loads its data, or a source link that is lost after the full copy, is tried again:
+    /// 30s, 5m, 2h or forever.
     #[arg(long, value_name = "TIME", default_value = "forever", value_parser = window)]
     pub(crate) retry_window: Window,
     /// By how much keys expire later on TARGET than on SOURCE, whose own DEL removes them on time: 0s for not at all.

@@ -4,6 +4,8 @@ use std::{
     cell::Cell,
     future::pending,
     io::{self, IsTerminal as _, Write},
+    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    thread,
     time::Duration,
 };
 
@@ -18,7 +20,7 @@ use crate::args::ProgressMode;
 /// Where progress goes.
 enum Output {
     Bar(ProgressBar),
-    Json,
+    Json(Lines),
     Log,
     Nothing,
 }
@@ -36,7 +38,7 @@ impl Reporter {
             ProgressMode::Bar => Output::Bar(bar()),
             ProgressMode::Auto if io::stderr().is_terminal() => Output::Bar(bar()),
             ProgressMode::Auto => Output::Log,
-            ProgressMode::Json => Output::Json,
+            ProgressMode::Json => Output::Json(Lines::start()),
             ProgressMode::None => Output::Nothing,
         };
         Self { output, next: Cell::new(None) }
@@ -53,7 +55,7 @@ impl Reporter {
     fn every(&self) -> Duration {
         match self.output {
             Output::Bar(_) => Duration::from_millis(200),
-            Output::Json => Duration::from_secs(1),
+            Output::Json(_) => Duration::from_secs(1),
             Output::Log | Output::Nothing => Duration::from_secs(10),
         }
     }
@@ -74,22 +76,63 @@ impl Reporter {
     pub(crate) fn last(&self, stats: &Stats) {
         let since = self.next.get().map_or_else(|| stats.mark(), |(_, since)| since);
         self.show(&stats.progress(&since));
-        if let Output::Bar(bar) = &self.output {
-            bar.abandon();
+        match &self.output {
+            Output::Bar(bar) => bar.abandon(),
+            Output::Json(lines) => lines.finish(),
+            Output::Log | Output::Nothing => {}
         }
     }
 
     fn show(&self, p: &Progress) {
         match &self.output {
             Output::Bar(bar) => show_bar(bar, p),
-            Output::Json => {
-                // A reader that has gone is no reason to stop a migration.
-                let line = serde_json::to_string(p).unwrap_or_default();
-                let _ = writeln!(io::stdout().lock(), "{line}");
-            }
+            Output::Json(lines) => lines.put(serde_json::to_string(p).unwrap_or_default()),
             Output::Log => tracing::info!("{}", line(p)),
             Output::Nothing => {}
         }
+    }
+}
+
+/// Lines for stdout, written by a thread of their own: a reader that stops reading, or has gone, is no reason to stop
+/// a migration. While a line waits to be written, newer ones replace nothing: they are dropped.
+struct Lines {
+    to_writer: SyncSender<String>,
+    written: Receiver<()>,
+}
+
+/// For the last line of a reader that reads.
+const LAST_LINE: Duration = Duration::from_secs(1);
+
+impl Lines {
+    fn start() -> Self {
+        let (to_writer, lines) = sync_channel::<String>(1);
+        let (done, written) = sync_channel(1);
+        thread::spawn(move || {
+            for line in lines {
+                let end = line.is_empty();
+                if end || writeln!(io::stdout().lock(), "{line}").is_err() {
+                    break;
+                }
+            }
+            let _ = done.send(());
+        });
+        Self { to_writer, written }
+    }
+
+    fn put(&self, line: String) {
+        let _ = self.to_writer.try_send(line);
+    }
+
+    /// Waits until all lines are out, but not for long. An empty line ends the thread.
+    fn finish(&self) {
+        let until = std::time::Instant::now() + LAST_LINE;
+        while std::time::Instant::now() < until {
+            match self.to_writer.try_send(String::new()) {
+                Err(TrySendError::Full(_)) => thread::sleep(Duration::from_millis(5)),
+                _ => break,
+            }
+        }
+        let _ = self.written.recv_timeout(LAST_LINE);
     }
 }
 
@@ -120,7 +163,7 @@ fn line(p: &Progress) -> String {
             HumanCount(p.keys_per_second as u64),
             time_left(p).map_or_else(|| "?".into(), |left| HumanDuration(left).to_string()),
         ),
-        Phase::Incremental | Phase::Retrying | Phase::Stopped => format!(
+        Phase::Incremental | Phase::Retrying | Phase::Stopped | Phase::Failed => format!(
             "{} keys, offset {}, delay {} / {:.1} s, {} commands/s{}{}",
             HumanCount(p.keys),
             p.applied_offset,

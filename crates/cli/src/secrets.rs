@@ -25,6 +25,7 @@ fn variable(side: Side) -> &'static str {
 /// Replaces the process when a URL among its arguments holds a password; else returns.
 pub(crate) fn hide_from_process_list() {
     let mut found = Vec::new();
+    let mut hidden = false;
     let mut sides = [Side::Source, Side::Target].into_iter();
     let args: Vec<OsString> = env::args_os()
         .skip(1)
@@ -32,17 +33,22 @@ pub(crate) fn hide_from_process_list() {
             if !is_url(&arg) {
                 return arg;
             }
+            // Also a URL that has no password, or that nothing can be read from, takes its place.
             let Some(side) = sides.next() else { return arg };
             match arg.to_str().and_then(split) {
                 Some((url, password)) => {
-                    found.push((variable(side), password));
+                    // What the user has set otherwise wins, as it does for a URL without a password.
+                    if env::var_os(variable(side)).is_none() {
+                        found.push((variable(side), password));
+                    }
+                    hidden = true;
                     url.into()
                 }
                 None => arg,
             }
         })
         .collect();
-    if found.is_empty() {
+    if !hidden {
         return;
     }
     let Ok(program) = env::current_exe() else { return };
@@ -53,7 +59,7 @@ pub(crate) fn hide_from_process_list() {
 }
 
 fn is_url(arg: &OsString) -> bool {
-    [&b"redis://"[..], b"rediss://"].iter().any(|scheme| arg.as_bytes().starts_with(scheme))
+    arg.as_bytes().windows(3).any(|w| w == b"://")
 }
 
 /// `scheme://user:password@rest` without and with only the password, which is percent-decoded. Without a user the

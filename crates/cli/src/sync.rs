@@ -1,6 +1,10 @@
 //! `keyferry sync`: options, signals, exit codes.
 
-use std::{io, process::ExitCode, time::Instant};
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Instant,
+};
 
 use keyferry_engine::{Outcome, Stats, run};
 use keyferry_model::{ErrorKind, Result, ResultExt as _, Side, SyncSpec};
@@ -26,7 +30,7 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
     let stats = Stats::default();
     match sync(&args, &stats, &reporter) {
         Ok(outcome) => {
-            eprintln!("keyferry: {}", summary(outcome, &stats, begun.elapsed()));
+            say(&summary(outcome, &stats, begun.elapsed()));
             match outcome {
                 Outcome::Copied | Outcome::Synced => ExitCode::SUCCESS,
                 Outcome::Interrupted => ExitCode::from(INTERRUPTED),
@@ -34,11 +38,16 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
         }
         Err(e) => {
             let policy = e.kind().policy();
-            eprintln!("keyferry: error {}: {e}", policy.code);
-            eprintln!("keyferry: remedy: {}", policy.remedy);
+            say(&format!("error {}: {e}", policy.code));
+            say(&format!("remedy: {}", policy.remedy));
             ExitCode::from(policy.exit as u8)
         }
     }
+}
+
+/// The last words; a reader of stderr that has gone does not change how the process ends.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "keyferry: {line}");
 }
 
 fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> {
@@ -87,6 +96,8 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
             }
         }
     });
+    // Not waited for: a name service that does not answer must not hold up the end.
+    runtime.shutdown_background();
     reporter.last(stats);
     result
 }

@@ -8,6 +8,8 @@ use keyferry_net::{Connection, Endpoint, Value};
 pub(crate) struct Facts {
     /// The target's version.
     pub(crate) target: ServerVersion,
+    /// The source's version.
+    pub(crate) source: ServerVersion,
     /// Keys of the source in the chosen databases.
     pub(crate) source_keys: u64,
 }
@@ -32,10 +34,8 @@ pub(crate) async fn ask(
     let target_info = target_conn.info("all").await?;
     let source_version = version(&source_info, source, OLDEST_SOURCE)?;
     let target_version = version(&target_info, target, OLDEST_TARGET)?;
-    let run_id = |text: &str| info::field(text.as_bytes(), "run_id").map(str::to_owned);
-    if run_id(&source_info).is_some() && run_id(&source_info) == run_id(&target_info) {
-        let what = format!("compare {source} with {target}: both are the same server");
-        return Err(Error::new(ErrorKind::SameInstance, what));
+    if let Some(why) = same_data(&source_info, &target_info, target) {
+        return Err(Error::new(ErrorKind::SameInstance, format!("compare {source} with {target}: {why}")));
     }
     if info::field(target_info.as_bytes(), "role") == Some("slave") {
         let of = info::field(target_info.as_bytes(), "master_host").unwrap_or("an unknown primary");
@@ -43,6 +43,10 @@ pub(crate) async fn ask(
             ErrorKind::TargetReplica,
             format!("check the target {target}: it is a replica of {of}"),
         ));
+    }
+    if info::field(source_info.as_bytes(), "master_repl_offset").is_none() {
+        let what = format!("read INFO of the source {source}: it does not tell its replication offset");
+        return Err(Error::new(ErrorKind::Protocol(Side::Source), what));
     }
     let source_keys = info::keyspace(source_info.as_bytes())
         .filter(|k| source.db.is_none_or(|db| db == k.db.0))
@@ -62,7 +66,27 @@ pub(crate) async fn ask(
         target = %target, target_version = %target_version,
         source_keys, "both sides answer"
     );
-    Ok(Facts { target: target_version, source_keys })
+    Ok(Facts { target: target_version, source: source_version, source_keys })
+}
+
+/// Why both are one and the same, as far as INFO tells. Writing to the primary that the source itself follows would
+/// come back through the source, without end.
+fn same_data(source: &str, target: &str, endpoint: &Endpoint) -> Option<&'static str> {
+    let both = |name: &str| {
+        let of = |text: &str| info::field(text.as_bytes(), name).map(str::to_owned);
+        of(source).filter(|id| !id.bytes().all(|b| b == b'0') && Some(id) == of(target).as_ref()).is_some()
+    };
+    if both("run_id") {
+        return Some("both are the same server");
+    }
+    // Servers before 4.0 have no such id; a chain of more than one link between them is not seen there.
+    if both("master_replid") {
+        return Some("one of them is a replica of the other, or both follow the same primary");
+    }
+    let field = |name| info::field(source.as_bytes(), name);
+    let follows =
+        field("master_host") == Some(&endpoint.host) && field("master_port") == Some(&endpoint.port.to_string());
+    follows.then_some("the source is a replica of the target")
 }
 
 fn version(text: &str, endpoint: &Endpoint, oldest: (u32, u32, u32)) -> Result<ServerVersion> {

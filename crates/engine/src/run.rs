@@ -21,8 +21,11 @@ use crate::{
 
 /// Chunks between receiver and decoder: at 256 KiB each, 2 MiB.
 const CHUNKS: usize = 8;
-/// Batches between decoder and lane; the lane has its own bound for what is in flight.
-const BATCHES: usize = 4;
+/// Batches between decoder and lane: one, since a batch may hold a value of any size; the lane has its own bound for
+/// what is in flight.
+const BATCHES: usize = 1;
+/// Emptied batches that are kept for the decoder.
+const SPARE: usize = 16;
 /// A clean stop is over within 5 s: after this time what is still in flight is given up.
 const DRAIN: Duration = Duration::from_secs(4);
 
@@ -58,9 +61,15 @@ pub async fn run(
             None => Ok(Outcome::Interrupted),
         }
     };
-    let outcome = outcome.await.inspect_err(|e| stats.note_error(e))?;
-    stats.set_phase(Phase::Stopped);
-    Ok(outcome)
+    let outcome = outcome.await;
+    match &outcome {
+        Ok(_) => stats.set_phase(Phase::Stopped),
+        Err(e) => {
+            stats.note_error(e);
+            stats.set_phase(Phase::Failed);
+        }
+    }
+    outcome
 }
 
 /// Everything that is needed to begin.
@@ -104,7 +113,9 @@ async fn open_once(source: &Endpoint, target: &Endpoint, spec: &SyncSpec, stats:
     }
     stats.keys_expected.set(facts.source_keys);
     let link = psync(source, None).await?;
-    Ok(Opened { link, lane: target_conn, facts })
+    // The source may have taken minutes to begin: the target may have dropped an idle connection meanwhile.
+    let lane = Connection::open(target).await?;
+    Ok(Opened { link, lane, facts })
 }
 
 /// Runs all parts until the first of them fails or the work is done.
@@ -129,7 +140,7 @@ async fn follow(
     let done = stop.child_token();
     let (chunks_tx, chunks) = mpsc::channel(CHUNKS);
     let (batches_tx, batches) = mpsc::channel(BATCHES);
-    let (spare_tx, spare) = mpsc::channel(2 * BATCHES);
+    let (spare_tx, spare) = mpsc::channel(SPARE);
     let (decoded_tx, decoded) = watch::channel(Decoded::default());
     let receiver = Receiver {
         endpoint: source,
@@ -159,7 +170,7 @@ async fn follow(
                 result
             },
             lane.run(batches),
-            follow_reports(source, stats, spec.stop_when_synced, &done),
+            follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
         )
     };
     let given_up = async {

@@ -5,12 +5,13 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
+use keyferry_keyspace::ReplId;
 use keyferry_model::{Error, Phase, Progress};
 use tokio::sync::Notify;
 
@@ -38,12 +39,38 @@ pub struct Stats {
     pub(crate) copied: AtomicBool,
     /// Offset up to which the target has answered everything.
     pub(crate) applied: Counter,
-    /// Age in microseconds of the oldest report that has not been applied.
-    pub(crate) delay_us: Counter,
-    pub(crate) in_step: AtomicBool,
+    /// What the reports of the source say about the delay.
+    pub(crate) standing: Mutex<Standing>,
+    /// The history that is followed; changes when the source has been failed over.
+    pub(crate) replid: Mutex<Option<ReplId>>,
     /// Woken when the source should be told the applied offset before the next tick.
     pub(crate) ack_now: Notify,
     last_error: Mutex<Option<String>>,
+}
+
+/// How far the target is, judged by the newest reports of the source.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Standing {
+    /// When the oldest report was asked for that has not been applied.
+    pub(crate) behind_since: Option<Instant>,
+    /// When the newest report was asked for.
+    pub(crate) reported: Option<Instant>,
+}
+
+/// A report older than this says nothing about now.
+const FRESH: Duration = Duration::from_secs(2);
+
+impl Standing {
+    /// Age of the oldest report that has not been applied; without a fresh one, of the newest that there is.
+    pub(crate) fn delay(&self, now: Instant) -> Duration {
+        let stale = self.reported.filter(|&at| now.duration_since(at) > FRESH);
+        self.behind_since.or(stale).map_or(Duration::ZERO, |since| now.duration_since(since))
+    }
+
+    /// Everything up to a fresh report has been applied.
+    pub(crate) fn in_step(&self, now: Instant) -> bool {
+        self.behind_since.is_none() && self.reported.is_some_and(|at| now.duration_since(at) <= FRESH)
+    }
 }
 
 /// A counter that is read by others.
@@ -85,10 +112,15 @@ impl Stats {
         }
     }
 
-    /// Keeps an error that did not end the task.
+    /// Keeps an error for those who look.
     pub(crate) fn note_error(&self, error: &Error) {
         let text = format!("{}: {error}", error.kind().policy().code);
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        *lock(&self.last_error) = Some(text);
+    }
+
+    pub(crate) fn is_in_step(&self) -> bool {
+        let following = self.phase() == Phase::Incremental && self.copied.load(Relaxed);
+        following && lock(&self.standing).in_step(Instant::now())
     }
 
     /// Keys that the target has kept of its own under `--on-conflict ignore`.
@@ -121,11 +153,11 @@ impl Stats {
             source_offset,
             applied_offset: applied,
             delay_bytes: followed.then(|| source_offset.saturating_sub(applied)),
-            delay_seconds: followed.then(|| self.delay_us.get() as f64 / 1e6),
-            in_step: self.in_step.load(Relaxed),
+            delay_seconds: followed.then(|| lock(&self.standing).delay(Instant::now()).as_secs_f64()),
+            in_step: self.is_in_step(),
             keys_per_second: rate(keys, since.keys),
             commands_per_second: rate(self.commands.get(), since.commands),
-            last_error: self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            last_error: lock(&self.last_error).clone(),
         }
     }
 
@@ -140,4 +172,9 @@ impl Stats {
         // Keys come and go while the snapshot is taken: never claim the end before it is there.
         if all == 0 { 0.0 } else { (done as f64 * 1000.0 / all as f64).round().min(999.0) / 10.0 }
     }
+}
+
+/// A panic elsewhere leaves what is behind these locks whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

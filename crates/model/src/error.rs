@@ -99,6 +99,8 @@ pub enum ErrorKind {
     TargetFull,
     /// The target has become a replica while it was written to.
     TargetDemoted,
+    /// A key was gone on the target before its deadline was moved.
+    DeadlineMissed,
     /// The target cannot persist and refuses writes.
     TargetMisconf,
     /// The target cannot hold a value of this type.

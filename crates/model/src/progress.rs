@@ -16,8 +16,10 @@ pub enum Phase {
     Incremental = 2,
     /// Set when the source link was lost, until it is back.
     Retrying = 3,
-    /// Set once, at the end, when everything that was received has been applied.
+    /// Set once, at the end of a task that did not fail.
     Stopped = 4,
+    /// Set once, at the end of a task that failed; `last_error` says why.
+    Failed = 5,
 }
 
 impl Phase {
@@ -28,6 +30,7 @@ impl Phase {
             2 => Self::Incremental,
             3 => Self::Retrying,
             4 => Self::Stopped,
+            5 => Self::Failed,
             _ => Self::Connecting,
         }
     }
@@ -40,6 +43,7 @@ impl Phase {
             Self::Incremental => "incremental",
             Self::Retrying => "retrying",
             Self::Stopped => "stopped",
+            Self::Failed => "failed",
         }
     }
 }
@@ -69,6 +73,6 @@ pub struct Progress {
     pub keys_per_second: f64,
     /// Commands of the stream a second in the last interval.
     pub commands_per_second: f64,
-    /// The last error that did not end the task, as `CODE: reason`.
+    /// The last error, also when it did not end the task, as `CODE: reason`.
     pub last_error: Option<String>,
 }

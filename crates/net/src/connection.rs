@@ -10,7 +10,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Endpoint, Stream, connect::connect};
+use crate::{Endpoint, Stream, connect::connect, safe_text};
 
 /// For one reply: twice the 5 s in which a server under a slow script usually answers again, and well below the
 /// 60 s after which a source drops a silent replica.
@@ -32,20 +32,7 @@ impl Connection {
     pub async fn open(endpoint: &Endpoint) -> Result<Self> {
         let stream = connect(endpoint).await?;
         let mut conn = Self { stream, endpoint: endpoint.clone(), input: Vec::new() };
-        if let Some(password) = &endpoint.password {
-            let password = password.expose_secret().as_bytes();
-            let reply = match &endpoint.user {
-                Some(user) => conn.ask(&[b"AUTH", user.as_bytes(), password]).await?,
-                None => conn.ask(&[b"AUTH", password]).await?,
-            };
-            if let Value::Error(text) = reply {
-                let kind = match text.starts_with(b"LOADING") {
-                    true => ErrorKind::Loading(endpoint.side),
-                    false => ErrorKind::Auth(endpoint.side),
-                };
-                return Err(conn.refused(kind, "AUTH", &text));
-            }
-        }
+        conn.authenticate().await?;
         match conn.ask(&[b"PING"]).await? {
             Value::Status(_) | Value::Bulk(_) => Ok(conn),
             // A replica that has lost its primary and serves no stale data still answers what is needed of it.
@@ -56,6 +43,23 @@ impl Connection {
                 format!("greet the {} {endpoint}: PING has an unexpected reply", endpoint.side),
             )),
         }
+    }
+
+    /// A user without a password may be one that needs none (`nopass`).
+    async fn authenticate(&mut self) -> Result<()> {
+        let endpoint = self.endpoint.clone();
+        let password = endpoint.password.as_ref().map_or("", |p| p.expose_secret()).as_bytes();
+        let reply = match &endpoint.user {
+            Some(user) => self.ask(&[b"AUTH", user.as_bytes(), password]).await?,
+            None if endpoint.password.is_some() => self.ask(&[b"AUTH", password]).await?,
+            None => return Ok(()),
+        };
+        let Value::Error(text) = reply else { return Ok(()) };
+        let kind = match self.kind_of(&text) {
+            ErrorKind::Protocol(side) => ErrorKind::Auth(side),
+            kind => kind,
+        };
+        Err(self.refused(kind, "AUTH", &text))
     }
 
     /// Sends one command and waits for its reply, which may be an error reply.
@@ -131,6 +135,11 @@ impl Connection {
             b"NOMASTERLINK" => ErrorKind::NoMasterLink,
             // Before 6.0: "-ERR operation not permitted", "-DENIED Redis is running in protected mode ...".
             b"DENIED" => ErrorKind::Connect(side),
+            // A script that runs too long; it ends some time.
+            b"BUSY" => ErrorKind::Timeout(side),
+            _ if text.starts_with(b"ERR max number of clients") => ErrorKind::Connect(side),
+            // How a replica before 4.0 says NOMASTERLINK.
+            _ if text.starts_with(b"ERR Can't SYNC while not connected") => ErrorKind::NoMasterLink,
             _ if text.starts_with(b"ERR operation not permitted") => ErrorKind::Auth(side),
             _ => ErrorKind::Protocol(side),
         }
@@ -138,7 +147,7 @@ impl Connection {
 
     /// An error of `kind` that says that `command` was refused with `text`.
     pub fn refused(&self, kind: ErrorKind, command: &str, text: &[u8]) -> Error {
-        let shown: String = String::from_utf8_lossy(text).chars().filter(|c| !c.is_control()).take(200).collect();
+        let shown = safe_text(text);
         Error::new(kind, format!("the {} {} answers {command} with `{shown}`", self.endpoint.side, self.endpoint))
     }
 

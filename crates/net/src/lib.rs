@@ -6,10 +6,12 @@
 mod connect;
 mod connection;
 mod endpoint;
+mod safe_text;
 mod stream;
 mod tls;
 
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 pub use keyferry_resp::Value;
+pub use safe_text::{first_word, safe_text};
 pub use stream::{ReadHalf, Stream, WriteHalf};

@@ -11,9 +11,9 @@ use std::{
 };
 
 use keyferry_rdb::{
-    Entry, Item, Limits, Reader,
+    Entry, Group, Item, Limits, Reader,
     object::{DecodeLimits, Element, ValueDecoder},
-    rebuild::{FieldTtl, Plan, Rebuilder, Target},
+    rebuild::{FieldTtl, PendingIds, Plan, Rebuilder, Target},
 };
 
 fn main() -> ExitCode {
@@ -69,28 +69,42 @@ fn value(
     out: &mut impl Write,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let mut rebuilder = Rebuilder::new(entry.key, entry.kind.group(), target, plan)?;
-    let mut decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
+    if entry.kind.group() == Group::Stream {
+        let mut pending = PendingIds::default();
+        each(entry, window, |element| {
+            pending.note(element);
+            Ok(())
+        })?;
+        rebuilder = rebuilder.with_pending(pending);
+    }
     let mut commands = Vec::new();
-    let (mut start, mut end) = (0_usize, 0_usize);
-    loop {
-        let (used, element) = decoder.next(entry.raw.get(start..end).unwrap_or_default())?;
-        start = start.saturating_add(used);
-        match element {
-            Some(element) => {
-                rebuilder.push(&element, &mut commands)?;
-                if element == Element::End {
-                    break;
-                }
-            }
-            None if end == entry.raw.len() => return Err("the value is cut short".into()),
-            None => end = end.saturating_add(window).min(entry.raw.len()),
-        }
-        if commands.len() >= 1 << 20 {
+    each(entry, window, |element| {
+        rebuilder.push(element, &mut commands)?;
+        if commands.len() >= 1 << 20 || *element == Element::End {
             out.write_all(&commands)?;
             commands.clear();
         }
+        Ok(())
+    })
+}
+
+/// Calls `see` with each element of a value.
+fn each(
+    entry: &Entry<'_>,
+    window: usize,
+    mut see: impl FnMut(&Element<'_>) -> Result<(), Box<dyn std::error::Error>>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let mut decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
+    let (mut start, mut end) = (0_usize, 0_usize);
+    while !decoder.is_finished() {
+        let (used, element) = decoder.next(entry.raw.get(start..end).unwrap_or_default())?;
+        start = start.saturating_add(used);
+        match element {
+            Some(element) => see(&element)?,
+            None if end == entry.raw.len() => return Err("the value is cut short".into()),
+            None => end = end.saturating_add(window).min(entry.raw.len()),
+        }
     }
-    out.write_all(&commands)?;
     Ok(())
 }
 

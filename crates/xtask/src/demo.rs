@@ -19,8 +19,12 @@ use crate::{product, servers, stop};
 const SOURCE: &str = "redis-7.0";
 const TARGET: &str = "redis-8.0";
 const SEED: u64 = 42;
+/// A key that the demo writes to see how far the target is.
+const MARK: &str = "demo:mark";
 /// How long both sides are followed under load after the full copy.
 const FOLLOW: Duration = Duration::from_secs(8);
+/// What `--ttl-grace` is by default: the target's expiries are later by it, and the source's DEL removes keys on time.
+const TTL_GRACE_MS: u64 = 30_000;
 /// Bounds each wait; the whole takes less than a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -48,7 +52,7 @@ pub(crate) fn run(keys: u64, rate: u64) -> Result<()> {
     let seen = migrate(&binary, &source, &target, rate)?;
     println!("comparing both sides, key by key ...");
     // What XREADGROUP makes of `entries-read` is not replicated by Redis 7.0, not to its own replicas either.
-    let options = Options { entries_read: false, ..Options::default() };
+    let options = Options { ttl_grace_ms: TTL_GRACE_MS, entries_read: false, ..Options::default() };
     let report = oracle::compare(&source.url(), &target.url(), &options)?;
     table(&seen, &report);
     if report.is_equal() { Ok(()) } else { bail!("the two sides differ: {report}") }
@@ -67,26 +71,28 @@ fn migrate(binary: &Path, source: &Server, target: &Server, rate: u64) -> Result
         .arg(state.path())
         .inherit_output()
         .spawn()?;
-    let mut link = Link { source, keyferry: &keyferry, conn: source.conn()? };
+    let mut link = Link { keyferry: &keyferry, source: source.conn()?, target: target.conn()? };
 
-    wait::poll("the end of the full copy", PATIENCE, || Ok(link.delay()?.map(drop)))?;
+    wait::poll("the beginning of the full copy", PATIENCE, || Ok(link.info(snapshot_taken)?.then_some(())))?;
+    // It is behind the snapshot, so the target gets it when the snapshot has been applied.
+    link.send_mark("copied")?;
     let full_copy = started.elapsed();
+    wait::poll("the first acknowledgement", PATIENCE, || Ok(link.info(delay)?.map(drop)))?;
     let follow_until = Instant::now() + FOLLOW;
     let mut largest_delay = 0;
     wait::poll("the time under load", 2 * FOLLOW, || {
-        // Lost links have no delay; then the source's whole stream is outstanding, and the end shows it.
-        largest_delay = largest_delay.max(link.delay()?.unwrap_or(0));
+        largest_delay = largest_delay.max(link.info(delay)?.unwrap_or(0));
         Ok((Instant::now() >= follow_until).then_some(()))
     })?;
     let stats = load.stop();
     if let Some(failure) = stats.failures.first() {
         bail!("the load failed: {failure}");
     }
-    // The source goes on by itself: it removes what expires. In step is when all that was there at the end of the load
-    // has been applied, and the source's newest offset has been met.
     let stopped = Instant::now();
-    wait::poll("both sides in step", PATIENCE, || Ok((link.delay()? == Some(0)).then_some(())))?;
+    link.send_mark("in step")?;
     let until_in_step = stopped.elapsed();
+    // The source hears of it once a second, and goes on by itself: it removes what expires.
+    wait::poll("the last acknowledgement", PATIENCE, || Ok((link.info(delay)? == Some(0)).then_some(())))?;
     keyferry.signal(Signal::TERM)?;
     let exit = keyferry.wait_exit(Duration::from_secs(10))?;
     if exit.code() != 130 {
@@ -95,33 +101,56 @@ fn migrate(binary: &Path, source: &Server, target: &Server, rate: u64) -> Result
     Ok(Seen { keys_at_start, full_copy, largest_delay, until_in_step, load: stats })
 }
 
-/// The link as the source sees it.
+/// The link as both servers see it.
 struct Link<'a> {
-    source: &'a Server,
     keyferry: &'a Keyferry,
-    conn: redis::Connection,
+    source: redis::Connection,
+    target: redis::Connection,
 }
 
 impl Link<'_> {
-    /// Bytes that the source has sent or will send and that are not yet applied; None during the full copy.
-    fn delay(&mut self) -> Result<Option<u64>> {
+    /// What the source says of itself.
+    fn info<T>(&mut self, read: fn(&str) -> T) -> Result<T> {
+        self.check()?;
+        let info: String = redis::cmd("INFO").query(&mut self.source).context("ask the source")?;
+        Ok(read(&info))
+    }
+
+    /// Writes a mark on the source and waits until it is on the target. Commands keep their order, so all that was
+    /// written before it is there too.
+    fn send_mark(&mut self, text: &str) -> Result<()> {
+        redis::cmd("SET").arg(MARK).arg(text).exec(&mut self.source)?;
+        wait::poll("the mark on the target", PATIENCE, || {
+            self.check()?;
+            let mark: Option<String> = redis::cmd("GET").arg(MARK).query(&mut self.target)?;
+            Ok((mark.as_deref() == Some(text)).then_some(()))
+        })
+    }
+
+    fn check(&self) -> Result<()> {
         stop::check()?;
-        if let Some(status) = self.keyferry.status()? {
-            bail!("keyferry ended early ({status})");
+        match self.keyferry.status()? {
+            Some(status) => bail!("keyferry ended early ({status})"),
+            None => Ok(()),
         }
-        let info: String = redis::cmd("INFO")
-            .arg("replication")
-            .query(&mut self.conn)
-            .with_context(|| format!("ask the source at {}", self.source.address()))?;
-        Ok(delay(&info))
     }
 }
 
-/// From the section `replication` of INFO: how far the first replica's acknowledged offset is behind.
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+/// Whether what is written now is behind the snapshot that the first replica gets.
+fn snapshot_taken(info: &str) -> bool {
+    let replica = field(info, "slave0").unwrap_or("");
+    let saving = field(info, "rdb_bgsave_in_progress").is_some_and(|number| number.trim() == "1");
+    replica.contains("state=online") || replica.contains("state=send_bulk") || (!replica.is_empty() && saving)
+}
+
+/// How far the first replica's acknowledged offset is behind, in bytes; None during the full copy.
 fn delay(info: &str) -> Option<u64> {
-    let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    let newest: u64 = field("master_repl_offset")?.parse().ok()?;
-    let replica = field("slave0").filter(|replica| replica.contains("state=online"))?;
+    let newest: u64 = field(info, "master_repl_offset")?.parse().ok()?;
+    let replica = field(info, "slave0").filter(|replica| replica.contains("state=online"))?;
     let applied: u64 = replica.split(',').find_map(|part| part.strip_prefix("offset=")?.parse().ok())?;
     // 0 until the first acknowledgement after the snapshot.
     (applied > 0).then(|| newest.saturating_sub(applied))
@@ -136,8 +165,8 @@ fn table(seen: &Seen, report: &Report) {
         ("bytes compared", format!("{megabytes:.1} MB")),
         ("full copy", format!("{seconds:.1} s ({:.0} keys/s)", seen.keys_at_start as f64 / seconds)),
         ("write load", format!("{} commands, {:.0}/s", seen.load.commands, seen.load.rate())),
-        ("largest delay under load", format!("{} bytes", seen.largest_delay)),
-        ("in step after the load's end", format!("{:.1} s", seen.until_in_step.as_secs_f64())),
+        ("largest delay the source saw", format!("{} bytes", seen.largest_delay)),
+        ("in step after the load's end", format!("{:.3} s", seen.until_in_step.as_secs_f64())),
         ("delay at the end", "0 bytes".into()),
         ("differences", report.total.to_string()),
     ] {
@@ -148,7 +177,7 @@ fn table(seen: &Seen, report: &Report) {
 
 #[cfg(test)]
 mod tests {
-    use super::delay;
+    use super::{delay, snapshot_taken};
 
     #[test]
     fn delay_from_info() {
@@ -158,6 +187,8 @@ mod tests {
                  master_repl_offset:120\r\n"
             )
         };
+        assert!(snapshot_taken(&info("online", 0)) && !snapshot_taken(&info("wait_bgsave", 0)));
+        assert!(snapshot_taken(&(info("wait_bgsave", 0) + "rdb_bgsave_in_progress:1\r\n")));
         assert_eq!(delay(&info("online", 100)), Some(20));
         assert_eq!(delay(&info("online", 120)), Some(0));
         assert_eq!(delay(&info("online", 0)), None);

@@ -90,6 +90,25 @@ fn the_same_server_on_both_sides() {
 }
 
 #[test]
+fn the_target_is_the_primary_of_the_source() {
+    for version in ["redis-7.0", "redis-3.2"] {
+        let (source, target) = pair(version);
+        source.replicate(&target).unwrap();
+        assert_fails(&run(&source.url(), &target.url(), &["--on-conflict", "clear"]), 3, "CFG-0006");
+    }
+}
+
+#[test]
+fn a_password_is_not_shown_by_a_server_without_auth() {
+    let open = Server::start("redis-7.0").unwrap();
+    let strange = Server::builder("redis-7.0").arg("rename-command AUTH LOGIN").start().unwrap();
+    let url = format!("redis://:topsecret@127.0.0.1:{}", strange.port());
+    let exit = run(&url, &open.url(), &["--log-level", "trace"]);
+    assert_fails(&exit, 1, "SRC-0004");
+    assert!(!exit.stderr.contains("topsecret"), "{}", exit.stderr);
+}
+
+#[test]
 fn the_target_is_a_replica() {
     let (source, target) = pair("redis-7.0");
     let primary = Server::start("redis-7.0").unwrap();

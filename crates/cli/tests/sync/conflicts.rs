@@ -100,6 +100,18 @@ fn clear_empties_the_target_first() {
 }
 
 #[test]
+fn clear_takes_functions_too() {
+    let (source, target) = pair("redis-7.0");
+    for (server, library) in [(&source, "one"), (&target, "other")] {
+        let code = format!("#!lua name={library}\nredis.register_function('f', function() return 1 end)");
+        cmd("FUNCTION").arg("LOAD").arg(code).exec(&mut server.conn().unwrap()).unwrap();
+    }
+    let exit = run(&source, &target, "clear");
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    differences(&source, &target).assert_equal();
+}
+
+#[test]
 fn clear_empties_the_chosen_database_only() {
     let (source, target) = scene();
     let (from, to) = (format!("{}/0", source.url()), format!("{}/2", target.url()));

@@ -75,6 +75,13 @@ fn one_database_goes_where_the_url_says() {
     let () = ask(&source, 0, "FLUSHALL");
     keyferry_testkit::wait_until("the flush arrives", LONG, || ask::<u64>(&target, 5, "DBSIZE") == 0).unwrap();
     assert_eq!(ask::<u64>(&target, 0, "DBSIZE"), 1);
+    // What concerns other databases of the source touches none of the target; a copy stays where it belongs.
+    let () = ask(&target, 1, "SET one 1");
+    let () = ask(&source, 3, "SET from 1");
+    let () = ask(&source, 3, "SWAPDB 1 2");
+    let _: u64 = ask(&source, 3, "COPY from to DB 3");
+    keyferry_testkit::wait_until("the copy arrives", LONG, || ask::<u64>(&target, 5, "EXISTS to") == 1).unwrap();
+    assert_eq!((ask::<u64>(&target, 1, "DBSIZE"), ask::<u64>(&target, 3, "DBSIZE")), (1, 0));
     // A move out of the chosen database cannot be followed, and is never half-applied silently.
     let () = ask(&source, 3, "SET gone 1");
     let _: u64 = ask(&source, 3, "MOVE gone 4");

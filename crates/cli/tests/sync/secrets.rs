@@ -50,7 +50,9 @@ fn from_files() {
 #[test]
 fn from_the_url_and_then_gone_from_the_process_list() {
     let (source, target) = servers();
-    let run = sync(&url(&source, &format!("ferry:{SECRET}@")), &url(&target, &format!(":{SECRET}@")));
+    // A scheme counts in any case.
+    let source_url = url(&source, &format!("ferry:{SECRET}@")).replace("redis:", "REDIS:");
+    let run = sync(&source_url, &url(&target, &format!(":{SECRET}@")));
     let run = run.args(["--log-level", "trace"]).spawn().unwrap();
     run.wait_for(LONG, |p| p.in_step).unwrap();
     let command_line = fs::read(format!("/proc/{}/cmdline", run.pid())).unwrap();

@@ -1,8 +1,15 @@
 //! Signals, limits of time, and two processes with one task.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write as _,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
-use keyferry_testkit::{data, process::Signal};
+use keyferry_testkit::{
+    data,
+    process::{self, Signal, Supervised},
+};
 
 use super::*;
 
@@ -88,4 +95,42 @@ fn progress_goes_where_it_was_asked_for() {
         assert_eq!(exit.code(), 0, "{}", exit.stderr);
         assert!(exit.progress.is_empty());
     }
+}
+
+#[test]
+fn an_idle_target_connection_is_kept() {
+    let (source, target) =
+        (Server::start("redis-7.0").unwrap(), Server::builder("redis-7.0").arg("timeout 12").start().unwrap());
+    let run = sync(&source.url(), &target.url()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    // Nothing is written for longer than the target keeps an idle connection: this is what the test is about.
+    std::thread::sleep(Duration::from_secs(16));
+    let () = ask(&source, 0, "SET a 1");
+    keyferry_testkit::wait_until("the write arrives", LONG, || ask::<u64>(&target, 0, "EXISTS a") == 1).unwrap();
+    assert_eq!(run.status().unwrap(), None);
+}
+
+#[test]
+fn a_reader_that_does_not_read_stops_nothing() {
+    let (source, target) = pair("redis-7.0");
+    // A pipe that is full from the start: Linux gives it 64 KiB.
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(&[b'\n'; 65536]).unwrap();
+    let mut command = process::command(env!("CARGO_BIN_EXE_keyferry").as_ref());
+    command.args(["sync", &source.url(), &target.url(), "--progress", "json"]);
+    command.args(["--state-dir", env!("CARGO_TARGET_TMPDIR")]).stdout(writer).stderr(Stdio::null());
+    let run = Supervised::spawn(command, false).unwrap();
+    for n in 0..3 {
+        let replicas = || source.info("replication").unwrap()["connected_slaves"] == "1";
+        keyferry_testkit::wait_until("it follows", LONG, replicas).unwrap();
+        let () = ask(&source, 0, &format!("SET a {n}"));
+        let arrived = || ask::<Option<u64>>(&target, 0, "GET a") == Some(n);
+        keyferry_testkit::wait_until("the write arrives", LONG, arrived).unwrap();
+        // Two lines of progress become due and find no place.
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let begun = Instant::now();
+    run.signal(Signal::TERM).unwrap();
+    assert_eq!(run.wait(LONG).unwrap().code(), Some(130));
+    assert!(begun.elapsed() < PROMISED, "{:?}", begun.elapsed());
 }

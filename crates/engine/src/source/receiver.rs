@@ -6,7 +6,10 @@
 //! - It goes on at another offset, or with another snapshot, never: then the task ends with `BacklogLost`.
 //! - What is acknowledged is decided in [`acknowledged`], nowhere else.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use bytes::{Bytes, BytesMut};
 use keyferry_keyspace::{ReplId, ReplOffset};
@@ -21,7 +24,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::{Link, SILENCE, Start, psync};
-use crate::{Stats, backoff::Backoff};
+use crate::{Stats, backoff::Backoff, stats::lock};
 
 /// Large enough that a copy over loopback spends its time in the servers, small enough that a full channel of them
 /// (see `run.rs`) stays a few MiB.
@@ -77,6 +80,7 @@ fn acknowledged(stats: &Stats) -> u64 {
 impl Receiver<'_> {
     /// Receives until `stop`, over as many links as it takes. The chunks end when this returns.
     pub(crate) async fn run(mut self, mut link: Link) -> Result<()> {
+        *lock(&self.stats.replid) = Some(self.replid);
         loop {
             let lost = match self.receive(link).await {
                 Ok(()) => return Ok(()),
@@ -99,6 +103,7 @@ impl Receiver<'_> {
             permit.send(Chunk::now(link.first.into()));
         }
         let mut ack_at = Timer::now();
+        let mut silent_at = Timer::now() + SILENCE;
         loop {
             tokio::select! {
                 biased;
@@ -117,6 +122,15 @@ impl Receiver<'_> {
                     if !more? {
                         return Ok(());
                     }
+                    silent_at = Timer::now() + SILENCE;
+                }
+                // 5: no byte for too long, though there was room for it.
+                () = sleep_until(silent_at) => {
+                    if self.chunks.capacity() > 0 {
+                        let what = format!("read from the source: it has been silent for {} s", SILENCE.as_secs());
+                        return Err(Error::new(ErrorKind::Timeout(Side::Source), what));
+                    }
+                    silent_at = Timer::now() + SILENCE;
                 }
             }
         }
@@ -145,9 +159,11 @@ impl Receiver<'_> {
 
     /// Opens the link again where it broke. `None` when it was asked to stop meanwhile.
     async fn reconnect(&mut self, lost: Error) -> Result<Option<Link>> {
-        let Some(received) = self.position().await else {
+        let received = match self.position().await {
+            Position::Stream(received) => received,
             // The snapshot lives in a child process of the source that ends with the link.
-            return Err(lost);
+            Position::Snapshot => return Err(lost),
+            Position::Unwanted => return Ok(None),
         };
         tracing::warn!(error = %lost, offset = received.0, "the source link is lost, trying again");
         self.stats.set_phase(Phase::Retrying);
@@ -163,8 +179,10 @@ impl Receiver<'_> {
                 Ok(link) => match &link.start {
                     Start::Continue { replid } => {
                         self.replid = replid.unwrap_or(self.replid);
+                        *lock(&self.stats.replid) = Some(self.replid);
                         tracing::info!(replid = %self.replid, offset = received.0, "the source link is back");
-                        self.stats.set_phase(Phase::Incremental);
+                        let copied = self.stats.copied.load(Relaxed);
+                        self.stats.set_phase(if copied { Phase::Incremental } else { Phase::FullSync });
                         return Ok(Some(link));
                     }
                     Start::Full { offset, .. } => {
@@ -183,28 +201,32 @@ impl Receiver<'_> {
         }
     }
 
-    /// The offset up to which everything was handed on; `None` within the snapshot. Waits until the decoder has
-    /// seen all of it, since only the decoder knows where the snapshot ends.
-    async fn position(&mut self) -> Option<ReplOffset> {
+    /// What comes next. Waits until the decoder has seen everything, since only it knows where the snapshot ends.
+    async fn position(&mut self) -> Position {
         let handed_on = self.stats.received.get();
-        let decoded = *self.decoded.wait_for(|d| d.bytes == handed_on).await.ok()?;
-        let from = decoded.stream_from?;
-        Some(ReplOffset(self.start.0 + (handed_on - from)))
+        match self.decoded.wait_for(|d| d.bytes == handed_on).await.map(|d| d.stream_from) {
+            Ok(Some(from)) => Position::Stream(ReplOffset(self.start.0 + (handed_on - from))),
+            Ok(None) => Position::Snapshot,
+            Err(_) => Position::Unwanted,
+        }
     }
+}
+
+/// Where the receiver stands in what the source sends.
+enum Position {
+    /// In the stream: everything up to this offset was handed on.
+    Stream(ReplOffset),
+    /// Within the snapshot.
+    Snapshot,
+    /// The decoder has ended: it has all that it wants, or its own error is the one that counts.
+    Unwanted,
 }
 
 /// Reads one chunk and hands it on. `false` when nobody takes chunks any more.
 async fn next(chunks: &mpsc::Sender<Chunk>, read: &mut ReadHalf, buf: &mut BytesMut, stats: &Stats) -> Result<bool> {
     let Ok(permit) = chunks.reserve().await else { return Ok(false) };
     buf.reserve(CHUNK / 4);
-    let since = Instant::now();
-    let n = timeout(SILENCE, read.read_buf(buf))
-        .await
-        .map_err(|_| {
-            let what = format!("read from the source: it has been silent for {} s", since.elapsed().as_secs());
-            Error::new(ErrorKind::Timeout(Side::Source), what)
-        })?
-        .or_err(ErrorKind::Lost(Side::Source), || "read from the source".into())?;
+    let n = read.read_buf(buf).await.or_err(ErrorKind::Lost(Side::Source), || "read from the source".into())?;
     if n == 0 {
         return Err(Error::new(ErrorKind::Lost(Side::Source), "read from the source: it closed the link"));
     }

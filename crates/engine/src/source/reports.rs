@@ -1,8 +1,9 @@
 //! What the source says of its own offset, and what follows from it: the delay and the state "in step".
 //!
-//! A report is the source's `master_repl_offset` and when it was asked for. A report is *applied* when the target has
-//! answered everything up to it. The delay in seconds is the age of the oldest report that is not applied. Both
-//! sides are *in step* while the newest report is fresh and was applied before the next one was due.
+//! A report is the source's `master_repl_offset` and when it was asked for. It counts only when it speaks of the history
+//! that is followed. A report is *applied* when the target has answered everything up to it. The delay in seconds is
+//! the age of the oldest report that is not applied. Both sides are *in step* while the newest report is fresh and was
+//! applied before the next one was due.
 
 use std::{
     collections::VecDeque,
@@ -10,18 +11,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_keyspace::info;
-use keyferry_model::{Phase, Result};
+use keyferry_keyspace::{ReplId, ServerVersion, info};
+use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_net::{Connection, Endpoint};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::Stats;
+use crate::{
+    Stats,
+    stats::{Standing, lock},
+};
 
 /// Four a second cost the source nothing that can be measured, and keep "in step" younger than a blink.
 const EVERY: Duration = Duration::from_millis(250);
-/// A report older than this says nothing about now.
-const FRESH: Duration = Duration::from_secs(2);
 /// Enough for four minutes of delay; beyond it only the oldest counts, which is kept.
 const MAX_OPEN: usize = 1024;
 
@@ -47,12 +49,8 @@ impl Reports {
         self.open.push_back((asked, offset));
     }
 
-    fn delay(&self, now: Instant) -> Duration {
-        self.open.front().map_or(Duration::ZERO, |&(asked, _)| now.duration_since(asked))
-    }
-
-    fn in_step(&self, now: Instant) -> bool {
-        self.open.is_empty() && self.newest.is_some_and(|asked| now.duration_since(asked) <= FRESH)
+    fn standing(&self) -> Standing {
+        Standing { behind_since: self.open.front().map(|&(asked, _)| asked), reported: self.newest }
     }
 }
 
@@ -60,10 +58,12 @@ impl Reports {
 /// applied: everything that the source had written when it was asked is then on the target.
 pub(crate) async fn follow_reports(
     endpoint: &Endpoint,
+    version: &ServerVersion,
     stats: &Stats,
     end_in_step: bool,
     stop: &CancellationToken,
 ) -> Result<bool> {
+    let section = if version.redis >= (4, 0, 0) { "replication" } else { "default" };
     let mut reports = Reports::default();
     let mut conn: Option<Connection> = None;
     let mut tick = interval(EVERY);
@@ -75,51 +75,63 @@ pub(crate) async fn follow_reports(
             () = stop.cancelled() => break,
             _ = tick.tick() => {}
         }
-        let followed = stats.phase() == Phase::Incremental;
+        let copied = stats.copied.load(Relaxed);
         reports.settle(stats.applied.get());
-        let in_step = followed && reports.in_step(Instant::now());
-        stats.in_step.store(in_step, Relaxed);
-        stats.delay_us.set(reports.delay(Instant::now()).as_micros() as u64);
-        if in_step && end_in_step {
+        *lock(&stats.standing) = reports.standing();
+        if end_in_step && stats.is_in_step() {
             stop.cancel();
             return Ok(true);
         }
-        if !followed {
-            // What was reported before or without a link says nothing about what is received now.
-            reports = Reports::default();
-        }
         let asked = Instant::now();
-        let offset = tokio::select! {
+        let report = tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            offset = ask(&mut conn, endpoint) => offset,
+            report = ask(&mut conn, endpoint, section) => report,
         };
-        match offset {
-            Ok(Some(offset)) => {
-                stats.source_offset.set(offset);
-                if followed {
-                    reports.add(asked, offset);
-                }
-            }
-            Ok(None) => tracing::debug!("the source reports no offset"),
+        let report = match report {
+            Ok(report) => report,
             Err(e) => {
                 // The receiver decides what a lost source means; here it only makes the reports stale.
                 tracing::debug!(error = %e, "no report from the source");
                 conn = None;
+                continue;
             }
+        };
+        // Another history may be behind the same address after a fail-over: its offsets mean nothing here.
+        if report.history.is_some() && report.history == *lock(&stats.replid) {
+            stats.source_offset.set(report.offset);
+            if copied {
+                reports.add(asked, report.offset);
+            }
+        } else {
+            tracing::debug!("the source speaks of another history");
+            conn = None;
         }
     }
-    stats.in_step.store(false, Relaxed);
     Ok(false)
 }
 
-async fn ask(conn: &mut Option<Connection>, endpoint: &Endpoint) -> Result<Option<u64>> {
+struct Report {
+    history: Option<ReplId>,
+    offset: u64,
+}
+
+async fn ask(conn: &mut Option<Connection>, endpoint: &Endpoint, section: &str) -> Result<Report> {
     let conn = match conn {
         Some(conn) => conn,
         None => conn.insert(Connection::open(endpoint).await?),
     };
-    let text = conn.info("replication").await?;
-    Ok(info::field(text.as_bytes(), "master_repl_offset").and_then(|n| n.parse().ok()))
+    let text = conn.info(section).await?;
+    let field = |name| info::field(text.as_bytes(), name);
+    // Before 4.0 a history is named by the server that wrote it.
+    let history = field("master_replid").or(field("run_id")).and_then(|id| ReplId::parse(id.as_bytes()).ok());
+    match field("master_repl_offset").and_then(|n| n.parse().ok()) {
+        Some(offset) => Ok(Report { history, offset }),
+        None => {
+            let what = format!("read INFO of the source {endpoint}: it does not tell its replication offset");
+            Err(Error::new(ErrorKind::Protocol(Side::Source), what))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -131,17 +143,17 @@ mod tests {
         let t0 = Instant::now();
         let at = |ms| t0 + Duration::from_millis(ms);
         let mut r = Reports::default();
-        assert!(!r.in_step(t0), "nothing has been reported");
+        assert!(!r.standing().in_step(t0), "nothing has been reported");
         r.add(at(0), 100);
         r.add(at(250), 200);
         r.settle(99);
-        assert_eq!(r.delay(at(500)), Duration::from_millis(500));
-        assert!(!r.in_step(at(500)));
+        assert_eq!(r.standing().delay(at(500)), Duration::from_millis(500));
+        assert!(!r.standing().in_step(at(500)));
         r.settle(100);
-        assert_eq!(r.delay(at(500)), Duration::from_millis(250));
+        assert_eq!(r.standing().delay(at(500)), Duration::from_millis(250));
         r.settle(200);
-        assert_eq!(r.delay(at(500)), Duration::ZERO);
-        assert!(r.in_step(at(500)));
+        assert_eq!(r.standing().delay(at(500)), Duration::ZERO);
+        assert!(r.standing().in_step(at(500)));
     }
 
     #[test]
@@ -150,11 +162,12 @@ mod tests {
         let mut r = Reports::default();
         r.add(t0, 5);
         r.settle(5);
-        assert!(r.in_step(t0 + FRESH));
-        assert!(!r.in_step(t0 + FRESH + Duration::from_millis(1)), "a stale report proves nothing");
-        r.add(t0 + FRESH, 6);
+        assert!(r.standing().in_step(t0 + Duration::from_secs(2)));
+        assert!(!r.standing().in_step(t0 + Duration::from_millis(2001)), "a stale report proves nothing");
+        assert_eq!(r.standing().delay(t0 + Duration::from_secs(9)), Duration::from_secs(9), "nothing newer is known");
+        r.add(t0 + Duration::from_secs(2), 6);
         r.settle(5);
-        assert!(!r.in_step(t0 + FRESH));
+        assert!(!r.standing().in_step(t0 + Duration::from_secs(2)));
     }
 
     #[test]
@@ -166,8 +179,8 @@ mod tests {
         }
         r.settle(9);
         assert_eq!(r.open.len(), MAX_OPEN);
-        assert_eq!(r.delay(t0 + Duration::from_secs(9)), Duration::from_secs(9));
+        assert_eq!(r.standing().delay(t0 + Duration::from_secs(9)), Duration::from_secs(9));
         r.settle(10 + 4999);
-        assert!(r.in_step(t0 + Duration::from_secs(5)));
+        assert!(r.standing().in_step(t0 + Duration::from_secs(5)));
     }
 }

@@ -21,6 +21,10 @@ use crate::{
     target::{Batch, Restore},
 };
 
+/// A value is restored in one piece, and a target takes pieces up to `proto-max-bulk-len`, 512 MiB if nobody changed
+/// it; less what a payload has around the value.
+const MAX_VALUE: u64 = (512 << 20) - 64;
+
 /// What the next bytes are.
 enum Phase {
     Snapshot(Box<rdb::Reader>),
@@ -97,7 +101,10 @@ impl<'a> Apply<'a> {
             in_transaction: false,
             now_ms: 0,
             batch: Batch::default(),
-            phase: Phase::Snapshot(Box::new(rdb::Reader::new(rdb::Limits::default()))),
+            phase: Phase::Snapshot(Box::new(rdb::Reader::new(rdb::Limits {
+                max_value: MAX_VALUE,
+                ..rdb::Limits::default()
+            }))),
             framing,
             full_only,
             input: Input::default(),

@@ -21,6 +21,17 @@ pub(crate) struct Expiry {
     pub(crate) restore_absttl: bool,
 }
 
+/// What has become of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rewritten {
+    /// It goes out as it is.
+    No,
+    /// It was written with another deadline.
+    Yes,
+    /// Likewise, and it does nothing but move the deadline of a key, without a condition.
+    Deadline,
+}
+
 /// How a command says its deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
@@ -47,9 +58,10 @@ const MILLIS: Unit = Unit { ms: 1, absolute: false };
 const UNIX_SECONDS: Unit = Unit { ms: 1000, absolute: true };
 const UNIX_MILLIS: Unit = Unit { ms: 1, absolute: true };
 
+const KEY: &[u8] = b"PEXPIREAT";
+const FIELD: &[u8] = b"HPEXPIREAT";
+
 fn form(name: &[u8]) -> Option<Form> {
-    const KEY: &[u8] = b"PEXPIREAT";
-    const FIELD: &[u8] = b"HPEXPIREAT";
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
     let fixed = |unit, to| Some(Form::Fixed { unit, to });
     match name.len() {
@@ -74,15 +86,21 @@ fn form(name: &[u8]) -> Option<Form> {
 }
 
 impl Expiry {
-    /// Writes `request` with another deadline to `out`. `false`, and nothing written, when it goes out as it is.
+    /// Writes `request` with another deadline to `out`, or nothing when it goes out as it is.
     /// `received_ms`: when its bytes came, in Unix milliseconds.
     #[inline]
-    pub(crate) fn rewrite(&self, request: &Request<'_>, received_ms: u64, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn rewrite(&self, request: &Request<'_>, received_ms: u64, out: &mut Vec<u8>) -> Rewritten {
         // The most common command of all has no option.
         if request.argc() <= 3 && request.name().len() == 3 {
-            return false;
+            return Rewritten::No;
         }
-        form(request.name()).is_some_and(|form| self.apply(form, request, received_ms, out))
+        match form(request.name()) {
+            Some(form) if self.apply(form, request, received_ms, out) => match form {
+                Form::Fixed { to: KEY, .. } if request.argc() == 3 => Rewritten::Deadline,
+                _ => Rewritten::Yes,
+            },
+            _ => Rewritten::No,
+        }
     }
 
     fn apply(&self, form: Form, request: &Request<'_>, now: u64, out: &mut Vec<u8>) -> bool {
@@ -211,7 +229,7 @@ mod tests {
         let (mut wire, mut out) = (Vec::new(), Vec::new());
         encode::command(&mut wire, &args);
         let request = Scanner::new(Limits::default()).next(&wire).unwrap().unwrap();
-        if !expiry.rewrite(&request, NOW, &mut out) {
+        if expiry.rewrite(&request, NOW, &mut out) == Rewritten::No {
             assert!(out.is_empty());
             return None;
         }

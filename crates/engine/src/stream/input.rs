@@ -24,6 +24,10 @@ impl Input {
             self.buf.drain(..self.start);
             self.start = 0;
         }
+        if self.buf.len() > KEEP {
+            // A large value: growing by doubling would hold twice as much.
+            self.buf.reserve_exact((chunk.len()).max(self.buf.len() / 8));
+        }
         self.buf.extend_from_slice(chunk);
     }
 

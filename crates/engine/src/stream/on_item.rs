@@ -67,6 +67,10 @@ impl Apply<'_> {
             command.push(b"ASYNC");
         }
         self.batch.command(What::Setup, 0, &command);
+        // Libraries belong to no database, and a function of the same name in another one is refused.
+        if self.databases == Databases::All && self.restore.server.functions() {
+            self.batch.command(What::Setup, 0, &[b"FUNCTION", b"FLUSH"]);
+        }
     }
 
     fn load_functions(&mut self, code: &[u8]) -> Result<()> {

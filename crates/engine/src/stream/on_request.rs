@@ -10,7 +10,7 @@ use keyferry_keyspace::{
 use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_resp::request::Request;
 
-use super::{apply::Apply, databases::Databases};
+use super::{apply::Apply, databases::Databases, expiry::Rewritten};
 use crate::target::What;
 
 impl Apply<'_> {
@@ -46,7 +46,7 @@ impl Apply<'_> {
                 }
             },
             Class::FlushDb => self.pass(request),
-            Class::SwapDb => self.two_databases(request, request.arg(1), request.arg(2))?,
+            Class::SwapDb => self.swap(request)?,
             Class::Move => self.across_databases(request, request.arg(2))?,
             Class::Copy => {
                 let db = request.args().skip(3).skip_while(|a| !a.eq_ignore_ascii_case(b"DB")).nth(1);
@@ -75,35 +75,56 @@ impl Apply<'_> {
 
     fn pass_always(&mut self, request: &Request<'_>) {
         self.batch.expect(What::Command, self.offset);
-        if !self.expiry.rewrite(request, self.now_ms, &mut self.batch.bytes) {
-            self.batch.bytes.extend_from_slice(request.bytes());
+        match self.expiry.rewrite(request, self.now_ms, &mut self.batch.bytes) {
+            Rewritten::No => self.batch.bytes.extend_from_slice(request.bytes()),
+            Rewritten::Yes => {}
+            Rewritten::Deadline => self.batch.last_is(What::Deadline),
         }
     }
 
-    /// A command from the selected database to `other`, or within it when `other` is missing.
-    fn across_databases(&mut self, request: &Request<'_>, other: Option<&[u8]>) -> Result<()> {
-        let here = self.source_db.to_string();
-        self.two_databases(request, Some(here.as_bytes()), Some(other.unwrap_or(here.as_bytes())))
-    }
-
-    fn two_databases(&mut self, request: &Request<'_>, a: Option<&[u8]>, b: Option<&[u8]>) -> Result<()> {
-        let (Some(a), Some(b)) = (a.and_then(Db::parse), b.and_then(Db::parse)) else {
-            return Err(self.odd(request));
-        };
+    /// SWAPDB: the whole of two databases.
+    fn swap(&mut self, request: &Request<'_>) -> Result<()> {
+        let db = |i| request.arg(i).and_then(Db::parse).ok_or_else(|| self.odd(request));
+        let (a, b) = (db(1)?, db(2)?);
         match self.databases {
+            Databases::All => self.pass_always(request),
             Databases::One { source, .. } if a != b && (a.0 == source || b.0 == source) => {
-                let what = format!(
-                    "follow {} between databases {a} and {b} at offset {}: only database {source} is chosen",
-                    CommandName::new(request.name()),
-                    self.offset
-                );
-                Err(Error::new(ErrorKind::CrossDatabase, what))
+                return Err(self.crossing(request, source));
             }
-            _ => {
-                self.pass(request);
-                Ok(())
-            }
+            Databases::One { .. } => {}
         }
+        Ok(())
+    }
+
+    /// MOVE or COPY: from the selected database to `other`, or within it when `other` is missing.
+    fn across_databases(&mut self, request: &Request<'_>, other: Option<&[u8]>) -> Result<()> {
+        let (Databases::One { source, .. }, Some(other)) = (self.databases, other) else {
+            self.pass(request);
+            return Ok(());
+        };
+        let other = Db::parse(other).ok_or_else(|| self.odd(request))?.0;
+        if other == self.source_db && other == source {
+            // A COPY that names its own database, which may have another number on the target.
+            if let (Some(db), Some(from), Some(to)) = (self.databases.target_of(source), request.arg(1), request.arg(2))
+            {
+                self.select(db, self.offset);
+                let replace = request.args().skip(3).any(|a| a.eq_ignore_ascii_case(b"REPLACE"));
+                let args: [&[u8]; 4] = [b"COPY", from, to, b"REPLACE"];
+                self.batch.command(What::Command, self.offset, &args[..if replace { 4 } else { 3 }]);
+            }
+            return Ok(());
+        }
+        match self.source_db == source || other == source {
+            true => Err(self.crossing(request, source)),
+            false => Ok(()),
+        }
+    }
+
+    fn crossing(&self, request: &Request<'_>, chosen: u32) -> Error {
+        let name = CommandName::new(request.name());
+        let what =
+            format!("follow {name} at offset {}: it crosses the border of the chosen database {chosen}", self.offset);
+        Error::new(ErrorKind::CrossDatabase, what)
     }
 
     fn odd(&self, request: &Request<'_>) -> Error {

@@ -19,6 +19,10 @@ pub(crate) enum What {
     Setup,
     /// A command of the stream, outside or inside a transaction.
     Command,
+    /// A command of the stream that moves the deadline of a key; 0 says that the key is gone.
+    Deadline,
+    /// A PING of ours on an idle connection.
+    KeepAlive,
 }
 
 /// A note for one reply.
@@ -67,6 +71,13 @@ impl Batch {
     /// Notes that what is written next draws one reply.
     pub(crate) fn expect(&mut self, what: What, offset: u64) {
         self.expects.push(Expect { offset, at: self.bytes.len(), what });
+    }
+
+    /// Makes the last note one of another kind.
+    pub(crate) fn last_is(&mut self, what: What) {
+        if let Some(expect) = self.expects.last_mut() {
+            expect.what = what;
+        }
     }
 
     /// Adds a whole command.

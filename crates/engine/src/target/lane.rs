@@ -7,11 +7,11 @@
 //! - What is in flight is bounded ([`IN_FLIGHT`]) plus the one batch that crosses the bound.
 //! - Reading never waits for writing: a target that answers before it reads on cannot block the lane.
 
-use std::{collections::VecDeque, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{collections::VecDeque, io, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use keyferry_keyspace::command::CommandName;
 use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, Side};
-use keyferry_net::{ReadHalf, Stream, WriteHalf};
+use keyferry_net::{ReadHalf, Stream, WriteHalf, first_word, safe_text};
 use keyferry_resp::{Limits, reply, request};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -29,6 +29,8 @@ use crate::Stats;
 const IN_FLIGHT: usize = 8 * 1024 * 1024;
 /// Longer than any command of a sane target takes; a FLUSHALL of a large target is sent as ASYNC for this reason.
 const SILENCE: Duration = Duration::from_secs(120);
+/// Shorter than any usual limit for idle connections: load balancers begin at 60 s.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Replies are short: some ten thousand of them fit.
 const READ_BUFFER: usize = 64 * 1024;
 
@@ -101,7 +103,9 @@ impl<'a> Lane<'a> {
         let mut scanner = reply::Scanner::new();
         let mut input = vec![0; READ_BUFFER];
         let mut ended = false;
+        let mut unflushed = false;
         let mut silent_at = Instant::now() + SILENCE;
+        let mut idle_at = Instant::now() + KEEP_ALIVE;
         let context = |what: &str| format!("{what} the target");
         while !(ended && self.flight.batches.is_empty()) {
             let full = self.flight.bytes >= IN_FLIGHT;
@@ -118,16 +122,12 @@ impl<'a> Lane<'a> {
                     self.on_replies(&mut scanner, &input[..n])?;
                     silent_at = Instant::now() + SILENCE;
                 }
-                // 2: then what waits to be written.
-                n = self.write.write(self.flight.unwritten()), if !self.flight.unwritten().is_empty() => {
+                // 2: then what waits to be written, or stands in a buffer of TLS.
+                n = put(&mut self.write, self.flight.unwritten()), if unflushed || !self.flight.unwritten().is_empty() => {
                     let n = n.or_err(ErrorKind::Lost(Side::Target), || context("write to"))?;
+                    unflushed = n > 0;
                     self.flight.wrote(n);
-                    if self.flight.unwritten().is_empty() {
-                        self.write.flush().await.or_err(ErrorKind::Lost(Side::Target), || context("write to"))?;
-                    }
-                    if self.flight.batches.len() == 1 {
-                        silent_at = Instant::now() + SILENCE;
-                    }
+                    idle_at = Instant::now() + KEEP_ALIVE;
                 }
                 // 3: more work, while there is room for it.
                 batch = batches.recv(), if !ended && !full => match batch {
@@ -140,7 +140,15 @@ impl<'a> Lane<'a> {
                     }
                     None => ended = true,
                 },
-                // 4: a target that says nothing for this long while replies are due is gone.
+                // 4: servers and what stands between drop connections on which nothing moves.
+                () = sleep_until(idle_at), if !ended && self.flight.batches.is_empty() => {
+                    let mut ping = Batch::default();
+                    ping.command(What::KeepAlive, 0, &[b"PING"]);
+                    self.flight.push(ping);
+                    silent_at = Instant::now() + SILENCE;
+                    idle_at = Instant::now() + KEEP_ALIVE;
+                }
+                // 5: a target that says nothing for this long while replies are due is gone.
                 () = sleep_until(silent_at), if !self.flight.batches.is_empty() => {
                     let what = format!("wait for the target: no reply for {} s", SILENCE.as_secs());
                     return Err(Error::new(ErrorKind::Timeout(Side::Target), what));
@@ -178,9 +186,13 @@ impl<'a> Lane<'a> {
                 What::Command if summary.kind == reply::Kind::Nil && self.name(expect).as_str() == "EXEC" => {
                     return Err(self.refusal(expect, b"EXECABORT the transaction did not run"));
                 }
+                What::Deadline if summary.kind == reply::Kind::Int(0) => {
+                    let what = format!("move a deadline at offset {}: the target no longer has the key", expect.offset);
+                    return Err(Error::new(ErrorKind::DeadlineMissed, what));
+                }
                 What::Key => keys += 1,
-                What::Command => commands += 1,
-                What::Select | What::Setup => {}
+                What::Command | What::Deadline => commands += 1,
+                What::Select | What::Setup | What::KeepAlive => {}
             }
         }
         self.stats.keys.add(keys + kept);
@@ -195,7 +207,8 @@ impl<'a> Lane<'a> {
         while let Some(mut batch) = self.flight.pop_answered() {
             if let Some(offset) = batch.applied {
                 self.stats.applied.set(offset);
-                if !self.stats.copied.swap(true, Relaxed) {
+                let first = !self.stats.copied.swap(true, Relaxed);
+                if first && self.stats.phase() == Phase::FullSync {
                     self.stats.set_phase(Phase::Incremental);
                 }
             }
@@ -211,7 +224,7 @@ impl<'a> Lane<'a> {
     /// Whether an error reply only says that the target has the key, or the library, and the user wants it kept.
     fn keeps(&self, text: &[u8]) -> bool {
         let contains = |part: &[u8]| text.windows(part.len()).any(|w| w == part);
-        let there = contains(b"BUSYKEY") || contains(b"already exists");
+        let there = contains(b"BUSYKEY") || text.starts_with(b"ERR Library") && contains(b"already exists");
         self.on_conflict == OnConflict::Ignore && there
     }
 
@@ -223,18 +236,22 @@ impl<'a> Lane<'a> {
 
     fn refusal(&self, expect: Expect, text: &[u8]) -> Error {
         let kind = refusal::kind_of(text, expect.what);
-        let shown = safe_text(text);
+        let name = self.name(expect);
+        // What a script says of itself is the user's own text.
+        let script = matches!(name.as_str(), "EVAL" | "EVALSHA" | "FCALL");
+        let shown = if script { first_word(text) } else { safe_text(text) };
         let at = match expect.offset {
             0 => "of the snapshot".to_owned(),
             offset => format!("at offset {offset}"),
         };
-        Error::new(kind, format!("write to the target: it answers {} {at} with `{shown}`", self.name(expect)))
+        Error::new(kind, format!("write to the target: it answers {name} {at} with `{shown}`"))
     }
 }
 
-/// The part of an error text that cannot hold keys or values: what stands before the first quote, at most 120
-/// characters. Some servers repeat arguments in an error text.
-fn safe_text(text: &[u8]) -> String {
-    let end = text.iter().position(|b| matches!(b, b'\'' | b'`' | b'"')).unwrap_or(text.len());
-    String::from_utf8_lossy(&text[..end]).chars().filter(|c| !c.is_control()).take(120).collect()
+/// Writes, or flushes when there is nothing to write. Dropping the future loses nothing that it had not reported.
+async fn put(write: &mut WriteHalf, bytes: &[u8]) -> io::Result<usize> {
+    match bytes.is_empty() {
+        true => write.flush().await.map(|()| 0),
+        false => write.write(bytes).await,
+    }
 }

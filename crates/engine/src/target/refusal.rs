@@ -15,7 +15,6 @@ pub(crate) fn kind_of(text: &[u8], what: What) -> ErrorKind {
         b"LOADING" => ErrorKind::Loading(side),
         b"NOAUTH" | b"WRONGPASS" => ErrorKind::Auth(side),
         b"NOPERM" => ErrorKind::Permission(side),
-        b"MOVED" | b"ASK" | b"CLUSTERDOWN" | b"CROSSSLOT" | b"TRYAGAIN" => ErrorKind::Cluster(side),
         // Also within the error text of a script.
         _ if contains(b"BUSYKEY") => ErrorKind::KeyExists,
         _ if what == What::Select => ErrorKind::NoSuchDatabase,

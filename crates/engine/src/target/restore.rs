@@ -6,7 +6,7 @@
 
 use keyferry_keyspace::ServerVersion;
 use keyferry_model::{Error, ErrorKind, OnConflict, Result};
-use keyferry_rdb::{Entry, ValueType, dump, string};
+use keyferry_rdb::{Entry, Group, ValueType, dump, string};
 use keyferry_resp::encode;
 
 use super::batch::{Batch, What};
@@ -53,7 +53,9 @@ impl Restore {
     fn readable(&self, entry: &Entry<'_>) -> Result<u16> {
         let lowest = u16::try_from(entry.kind.dump_version()).unwrap_or(u16::MAX);
         let limit = self.server.dump_version();
-        if entry.meta.is_empty() && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest) {
+        // 5.0 and 6.0 end their own process at a module value that they cannot load.
+        let safe = entry.kind.group() != Group::Module || self.server.redis >= (6, 2, 0);
+        if safe && entry.meta.is_empty() && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest) {
             return Ok(lowest);
         }
         let what = format!(
@@ -125,7 +127,9 @@ impl Restore {
     }
 
     fn payload(&self, out: &mut Vec<u8>, entry: &Entry<'_>, version: u16) {
-        encode::bulk_header(out, dump::len(entry.raw.len()));
+        let len = dump::len(entry.raw.len());
+        out.reserve_exact(len + 128);
+        encode::bulk_header(out, len);
         dump::write(out, entry.kind, entry.raw, version);
         out.extend_from_slice(b"\r\n");
     }

@@ -93,6 +93,12 @@ impl Inflater {
         self.packed_left == 0 && self.waiting() == 0
     }
 
+    /// Bytes of memory held.
+    #[cfg(test)]
+    pub(crate) fn capacity(&self) -> usize {
+        self.out.capacity()
+    }
+
     fn waiting(&self) -> usize {
         self.out.len().saturating_sub(self.taken)
     }

@@ -53,6 +53,12 @@ impl Block {
         }
     }
 
+    /// Bytes of memory held.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.memory.capacity()
+    }
+
     /// An error inside the block as one of the value.
     #[cold]
     pub(super) fn error(&self, error: Error) -> Error {

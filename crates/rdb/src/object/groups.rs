@@ -73,6 +73,12 @@ impl Groups {
         Self { part: Part::Group, name: Vec::new(), consumer: Vec::new(), pending: Vec::new() }
     }
 
+    /// Bytes of memory held beside the name.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.consumer.capacity() + self.pending.capacity() * size_of::<Pending>()
+    }
+
     pub(super) fn element(&self, made: Made) -> Element<'_> {
         let group = Hidden(&self.name);
         let consumer = Hidden(&self.consumer);

@@ -198,4 +198,4 @@ fn size(len: u32) -> Option<usize> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

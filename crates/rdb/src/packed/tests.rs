@@ -53,9 +53,9 @@ pub(crate) fn listpack(elements: &[Element]) -> Vec<u8> {
         let len = element.len();
         out.extend(&element);
         let count = match len {
-            ..=127 => 1,
-            ..16_383 => 2,
-            ..2_097_151 => 3,
+            0..128 => 1,
+            128..16_383 => 2,
+            16_383..2_097_151 => 3,
             _ => 4,
         };
         for i in (0..count).rev() {

@@ -7,13 +7,14 @@
 //! into a transaction, or rebuilds under another name.
 //!
 //! Every reply but that of `XCLAIM` says no more than that there was no error. `XCLAIM` answers the entries that are pending
-//! now: Redis from 7.0 on and every Valkey leave out those that the stream no longer has.
+//! now, without those that the stream no longer has; see [`Rebuilder::with_pending`].
 //!
 //! | not carried | by which target |
 //! |---|---|
 //! | expiries of fields, where the policy drops them | without `HPEXPIREAT`: Redis before 7.4, Valkey before 9.0 |
 //! | when a consumer was last seen and last active | any: there is no command for it |
-//! | pending entries that were deleted from the stream | Redis from 7.0, Valkey |
+//! | pending entries that were deleted from the stream, without [`Rebuilder::with_pending`] | any |
+//! | that nothing was ever deleted, with it, of a stream from before 7.0 | Redis from 7.0, Valkey |
 //! | deletions and entries ever added, entries read by a group | Redis before 7.0, which has no such thing |
 //! | consumers without pending entries, on replicas of the target | Redis 5.0, 6.0: the consumer is made by a read, which is not replicated |
 //! | which IDs producers wrote (Redis 8.6) | any: there is no command for it |
@@ -23,12 +24,14 @@
 
 mod batch;
 mod command;
+mod ghosts;
 mod streams;
 mod target;
 
 use crate::{module, object::Element, packed::Scalar, value_type::Group};
 use batch::{Batch, Bounds};
 use command::{argument, digits, header};
+pub use ghosts::PendingIds;
 use streams::Stream;
 pub use target::Target;
 
@@ -242,6 +245,7 @@ impl Rebuilder {
     fn end(&mut self, out: &mut Vec<u8>) {
         self.flush(out);
         self.flush_claims(out);
+        self.remove_ghosts(out);
         if let Some(ms) = self.plan.expire_ms.filter(|_| self.elements > 0) {
             self.command(out, &[b"PEXPIREAT", &[], &digits(ms)]);
         }

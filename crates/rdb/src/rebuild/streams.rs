@@ -3,6 +3,7 @@
 use super::{
     Rebuilder, Refusal,
     command::{self, argument, digits, header, id},
+    ghosts::Ghosts,
 };
 use crate::{
     object::{Element, Fields, StreamId, StreamInfo},
@@ -12,11 +13,13 @@ use crate::{
 /// What was seen of a stream so far.
 #[derive(Default)]
 pub(super) struct Stream {
-    /// Entries, the first and the last of them.
-    entries: u64,
+    /// Entries, and the first of them.
+    pub(super) entries: u64,
     first: StreamId,
-    last: StreamId,
-    info: Option<StreamInfo>,
+    /// The last that was written, whatever it was.
+    pub(super) last: StreamId,
+    pub(super) info: Option<StreamInfo>,
+    pub(super) ghosts: Ghosts,
     claims: Claims,
 }
 
@@ -49,6 +52,7 @@ impl Rebuilder {
     }
 
     fn entry(&mut self, at: StreamId, fields: Fields<'_>, out: &mut Vec<u8>) {
+        self.add_ghosts(at, out);
         if self.stream.entries == 0 {
             self.stream.first = at;
         }
@@ -67,25 +71,31 @@ impl Rebuilder {
     }
 
     fn info(&mut self, info: StreamInfo, out: &mut Vec<u8>) {
-        if self.stream.entries == 0 {
+        self.add_last_ghosts(info.last_id, out);
+        if self.stream.entries == 0 && self.stream.ghosts.count() == 0 {
             // aof.c rewriteStreamObject, Redis 7.2: an entry that is trimmed as it comes leaves an empty stream.
             let lowest = StreamId { ms: 0, seq: 1 };
             let at = info.last_id.max(lowest);
             self.command(out, &[b"XADD", &[], b"MAXLEN", b"0", &id(at), b"x", b"y"]);
             self.stream.last = at;
-            self.elements = self.elements.saturating_add(1);
         }
-        let last = id(info.last_id);
+        self.elements = self.elements.saturating_add(1);
         if self.target.stream_history {
-            // A dump from before 7.0 is read as if nothing had ever been deleted (rdb.c rdbLoadObject, Redis 7.2).
-            let added = info.history.map_or(0, |history| history.entries_added).max(self.stream.entries);
-            let deleted = info.history.map(|history| history.max_deleted_id).unwrap_or_default();
-            let (added, deleted) = (digits(added), id(deleted));
-            self.command(out, &[b"XSETID", &[], &last, b"ENTRIESADDED", &added, b"MAXDELETEDID", &deleted]);
+            self.set_history(info, out);
         } else if self.stream.last != info.last_id {
-            self.command(out, &[b"XSETID", &[], &last]);
+            self.command(out, &[b"XSETID", &[], &id(info.last_id)]);
         }
         self.stream.info = Some(info);
+    }
+
+    /// Says what was the last ID and what was ever added and deleted.
+    pub(super) fn set_history(&mut self, info: StreamInfo, out: &mut Vec<u8>) {
+        // A dump from before 7.0 is read as if nothing had ever been deleted (rdb.c rdbLoadObject, Redis 7.2).
+        let there = self.stream.entries.saturating_add(self.stream.ghosts.count());
+        let added = info.history.map_or(0, |history| history.entries_added).max(there);
+        let deleted = info.history.map(|history| history.max_deleted_id).unwrap_or_default();
+        let (last, added, deleted) = (id(info.last_id), digits(added), id(deleted));
+        self.command(out, &[b"XSETID", &[], &last, b"ENTRIESADDED", &added, b"MAXDELETEDID", &deleted]);
     }
 
     fn group(&mut self, group: &[u8], last_id: StreamId, entries_read: Option<u64>, out: &mut Vec<u8>) {

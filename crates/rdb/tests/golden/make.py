@@ -238,9 +238,11 @@ def arguments(servers, server, fill, folder):
     return arguments
 
 
-def start(servers, server, fill, folder):
+def start(servers, server, fill, folder, port=0):
+    """Starts a server in `folder`, which may hold a dump.rdb for it to load, at a port of its own or the one given."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     if fill == "cluster" and port > 55000:
         port -= 20000
@@ -309,4 +311,5 @@ def main():
             make(servers, name, server, fill)
 
 
-main()
+if __name__ == "__main__":
+    main()
