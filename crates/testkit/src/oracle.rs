@@ -30,10 +30,11 @@ pub struct Options {
     pub ttl_tolerance_ms: u64,
     /// By how much the target's expiries may be later, in milliseconds: the grace that the product writes.
     pub ttl_grace_ms: u64,
-    /// Whether a group's `entries-read` is compared. A snapshot carries it, but the stream of Redis 7.0 does not: there
-    /// XREADGROUP is replicated as XCLAIM, and a replica that follows it knows another number, or none. To be turned
-    /// off where groups have read while the stream was followed.
-    pub entries_read: bool,
+    /// Whether what a snapshot carries of a group and the stream does not is compared: to be turned off where groups
+    /// have read while the stream was followed. XREADGROUP is replicated as XCLAIM: a replica that follows it has
+    /// another `entries-read`, or none, and does not get a consumer who asked and was given nothing (t_stream.c
+    /// xreadCommand, Redis 7.4: only with NOACK its creation is passed on).
+    pub exact_groups: bool,
     /// How many differences are listed; all are counted.
     pub max_listed: usize,
     /// The target's keys that start with one of these are left out.
@@ -45,7 +46,7 @@ impl Default for Options {
         Self {
             ttl_tolerance_ms: 50,
             ttl_grace_ms: 0,
-            entries_read: true,
+            exact_groups: true,
             max_listed: 100,
             ignore_target_prefixes: Vec::new(),
         }

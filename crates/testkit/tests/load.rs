@@ -36,7 +36,7 @@ fn a_replica_follows_the_load() {
     let load = Load::start(&source.url(), LoadSpec::default()).unwrap();
     wait_until("commands of the load", TIMEOUT, || load.commands() > 50_000).unwrap();
     let stats = load.stop();
-    let options = Options { entries_read: false, ..Options::default() };
+    let options = Options { exact_groups: false, ..Options::default() };
     let (source, replica) = (source.url(), replica.url());
     let report = oracle::compare_until_equal(&source, &replica, &options, Duration::from_secs(10)).unwrap();
     assert!(report.is_equal() && report.keys > 1_000, "{stats:?} {report}");

@@ -39,7 +39,7 @@ fn differences(source: &Server, target: &Server) -> Report {
 
 /// Of a running link: keys expire later on the target by the grace, and the stream does not carry what groups have read.
 fn differences_with_grace(source: &Server, target: &Server) -> Report {
-    let options = Options { ttl_grace_ms: 30_000, entries_read: false, ..Options::default() };
+    let options = Options { ttl_grace_ms: 30_000, exact_groups: false, ..Options::default() };
     compare(&source.url(), &target.url(), &options).unwrap()
 }
 

@@ -15,7 +15,8 @@ pub(super) fn open(block: &[u8]) -> Result<Cursor, Error> {
     // intset.c intsetValidateIntegrity, Redis 7.2
     let Some(width) = width(block) else { return Err(corrupt("a width of 2, 4 or 8", 0)) };
     let count = wire::array(block, 4).and_then(|b| size(u32::from_le_bytes(b)));
-    if count.and_then(|count| count.checked_mul(width)) != block.len().checked_sub(HEADER_LEN) {
+    let len = count.and_then(|count| count.checked_mul(width)?.checked_add(HEADER_LEN));
+    if len != Some(block.len()) {
         return Err(corrupt("the length of the intset", 4));
     }
     Ok(Cursor::at(HEADER_LEN))

@@ -265,7 +265,8 @@ fn a_block_that_is_cut_or_followed_by_more_is_refused() {
     for (packing, block) in blocks {
         assert!(read(packing, &block).is_ok());
         for len in 0..block.len() {
-            assert!(read(packing, &block[..len]).is_err(), "{packing:?} {len}");
+            let error = read(packing, &block[..len]).unwrap_err();
+            assert!(error.at() <= len.max(4) as u64, "{packing:?} {len} {error}");
         }
         assert!(read(packing, &[&block[..], b"\0"].concat()).is_err(), "{packing:?}");
     }

@@ -90,6 +90,11 @@ impl Scan {
         self.machine = None;
     }
 
+    /// Where the value starts, once everything before it was read.
+    pub(super) fn value_start(&self) -> Option<usize> {
+        (self.stage == Stage::Value).then_some(self.value)
+    }
+
     /// The entry that was found.
     #[inline]
     pub(super) fn entry<'a>(&self, input: &'a [u8], scratch: &'a [u8], db: u32) -> Entry<'a> {

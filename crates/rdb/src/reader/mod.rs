@@ -7,6 +7,7 @@
 mod entry;
 mod header;
 mod opcode;
+mod streamed;
 mod text;
 
 use crate::{
@@ -47,6 +48,8 @@ enum Phase {
     Header,
     /// Items. Set when the header was read.
     Body,
+    /// A value that someone else reads. Set by `stream_value`, until `end_value`.
+    Value,
     /// Nothing. Set when the end and its checksum were read.
     Finished,
 }
@@ -117,7 +120,7 @@ impl Reader {
                 Err(error) => return Err(error.shifted(self.offset)),
             },
             Phase::Header => return self.header(input),
-            Phase::Finished => None,
+            Phase::Value | Phase::Finished => None,
         };
         let Some(found) = found else { return Ok(None) };
         let used = self.scan.pos;

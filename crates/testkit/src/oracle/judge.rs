@@ -164,10 +164,13 @@ fn group(source: &Group, target: &Group, options: &Options) -> Option<String> {
     if source.last_delivered != target.last_delivered {
         return Some(format!("last delivered {} / {}", source.last_delivered, target.last_delivered));
     }
-    if options.entries_read && source.tells_read && target.tells_read && source.entries_read != target.entries_read {
+    if options.exact_groups && source.tells_read && target.tells_read && source.entries_read != target.entries_read {
         return Some(format!("entries read {:?} / {:?}", source.entries_read, target.entries_read));
     }
-    if source.consumers != target.consumers {
+    let idle = |name: &Vec<u8>| source.pending.values().all(|p| p.consumer != *name);
+    let mut lacks = source.consumers.difference(&target.consumers);
+    let only_idle = !options.exact_groups && target.consumers.is_subset(&source.consumers) && lacks.all(idle);
+    if source.consumers != target.consumers && !only_idle {
         let show = |names: &BTreeSet<Vec<u8>>| -> Vec<String> {
             names.iter().map(|name| name.escape_ascii().to_string()).take(5).collect()
         };
