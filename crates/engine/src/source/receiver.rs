@@ -234,3 +234,6 @@ async fn next(chunks: &mpsc::Sender<Chunk>, read: &mut ReadHalf, buf: &mut Bytes
     permit.send(Chunk::now(buf.split().freeze()));
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,3 +255,6 @@ async fn put(write: &mut WriteHalf, bytes: &[u8]) -> io::Result<usize> {
         false => write.write(bytes).await,
     }
 }
+
+#[cfg(test)]
+mod tests;

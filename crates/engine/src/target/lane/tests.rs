@@ -1,0 +1,132 @@
+//! Against a scripted target on loopback.
+
+use keyferry_net::Stream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use super::*;
+
+async fn connected() -> (Stream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (theirs, _) = listener.accept().await.unwrap();
+    (Stream::Plain(ours), theirs)
+}
+
+fn batch(commands: &[(What, &[u8])], applied: Option<u64>) -> Batch {
+    let mut batch = Batch::default();
+    for (i, (what, key)) in commands.iter().enumerate() {
+        batch.command(*what, 100 + i as u64, &[b"SET", key, b"v"]);
+    }
+    batch.applied = applied;
+    batch
+}
+
+/// Runs a lane over these batches against a target that answers with these bytes after it has read something.
+async fn run(on_conflict: OnConflict, batches: Vec<Batch>, replies: &'static [u8]) -> (Result<()>, Stats) {
+    let (stream, mut peer) = connected().await;
+    let stats = Stats::default();
+    let (spare, _spare) = mpsc::channel(1);
+    let (to_lane, from_us) = mpsc::channel(8);
+    for batch in batches {
+        to_lane.send(batch).await.unwrap();
+    }
+    drop(to_lane);
+    let target = async {
+        let mut seen = [0; 4096];
+        let _ = peer.read(&mut seen).await.unwrap();
+        // One byte at a time: a reply may be cut anywhere.
+        for byte in replies {
+            peer.write_all(&[*byte]).await.unwrap();
+        }
+        peer
+    };
+    let (result, _peer) = tokio::join!(Lane::new(stream, &stats, on_conflict, spare).run(from_us), target);
+    (result, stats)
+}
+
+#[tokio::test]
+async fn replies_are_matched_and_move_the_offset() {
+    let batches = vec![
+        batch(&[(What::Select, b"a"), (What::Key, b"b")], None),
+        batch(&[], Some(99)),
+        batch(&[(What::Command, b"c"), (What::Command, b"d")], Some(200)),
+    ];
+    let (result, stats) = run(OnConflict::Abort, batches, b"+OK\r\n+OK\r\n:1\r\n$-1\r\n").await;
+    result.unwrap();
+    assert_eq!((stats.keys.get(), stats.commands.get(), stats.applied.get()), (1, 2, 200));
+}
+
+#[tokio::test]
+async fn the_offset_stays_before_a_refusal() {
+    let batches = vec![batch(&[(What::Command, b"a")], Some(50)), batch(&[(What::Command, b"secret")], Some(60))];
+    let (result, stats) = run(OnConflict::Abort, batches, b"+OK\r\n-ERR no 'secret' here\r\n").await;
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::CommandRefused);
+    assert_eq!(error.to_string(), "write to the target: it answers SET at offset 100 with `ERR no`");
+    assert_eq!(stats.applied.get(), 50);
+}
+
+#[tokio::test]
+async fn a_key_that_is_there_is_kept_or_ends_the_task() {
+    let keys = || vec![batch(&[(What::Key, b"a"), (What::Key, b"b"), (What::Key, b"c")], Some(7))];
+    let replies = b"$-1\r\n-BUSYKEY Target key name already exists.\r\n+OK\r\n";
+    let (result, stats) = run(OnConflict::Ignore, keys(), replies).await;
+    result.unwrap();
+    assert_eq!((stats.keys.get(), stats.kept(), stats.applied.get()), (3, 2, 7));
+    for replies in [b"$-1\r\n".as_slice(), b"-BUSYKEY Target key name already exists.\r\n"] {
+        let (result, stats) = run(OnConflict::Abort, keys(), replies).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::KeyExists);
+        assert_eq!(stats.applied.get(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_did_not_run_is_an_error() {
+    let mut exec = Batch::default();
+    exec.command(What::Command, 9, &[b"EXEC"]);
+    for replies in [b"*-1\r\n".as_slice(), b"*2\r\n+OK\r\n-WRONGTYPE x\r\n"] {
+        let mut again = Batch::default();
+        again.command(What::Command, 9, &[b"EXEC"]);
+        let (result, _) = run(OnConflict::Abort, vec![again], replies).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::CommandRefused);
+    }
+    let (result, _) = run(OnConflict::Abort, vec![exec], b"*2\r\n+OK\r\n:0\r\n").await;
+    result.unwrap();
+}
+
+#[tokio::test]
+async fn a_deadline_of_a_key_that_is_gone_is_an_error() {
+    let deadlines = || vec![batch(&[(What::Deadline, b"a"), (What::Deadline, b"b")], Some(7))];
+    let (result, stats) = run(OnConflict::Abort, deadlines(), b":1\r\n:0\r\n").await;
+    assert_eq!(result.unwrap_err().kind(), ErrorKind::DeadlineMissed);
+    assert_eq!(stats.applied.get(), 0);
+    // Within a transaction its reply is QUEUED.
+    run(OnConflict::Abort, deadlines(), b"+QUEUED\r\n+QUEUED\r\n").await.0.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_kept_alive_and_a_silent_one_given_up() {
+    let (stream, mut peer) = connected().await;
+    let stats = Stats::default();
+    let (spare, _spare) = mpsc::channel(1);
+    let (_to_lane, from_us) = mpsc::channel(1);
+    let lane = Lane::new(stream, &stats, OnConflict::Abort, spare).run(from_us);
+    tokio::pin!(lane);
+    const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+    let mut seen = [0; PING.len()];
+    for _ in 0..3 {
+        tokio::select! {
+            ended = &mut lane => panic!("{ended:?}"),
+            read = peer.read_exact(&mut seen) => assert_eq!(read.unwrap(), PING.len()),
+        }
+        assert_eq!(seen, PING);
+        peer.write_all(b"+PONG\r\n").await.unwrap();
+    }
+    // The next PING has no answer.
+    let error = timeout(SILENCE * 2, lane).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout(Side::Target));
+}
