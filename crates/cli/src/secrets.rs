@@ -38,7 +38,7 @@ pub(crate) fn hide_from_process_list() {
             match arg.to_str().and_then(split) {
                 Some((url, password)) => {
                     // What the user has set otherwise wins, as it does for a URL without a password.
-                    if env::var_os(variable(side)).is_none() {
+                    if env::var_os(variable(side)).is_none_or(|p| p.is_empty()) {
                         found.push((variable(side), password));
                     }
                     hidden = true;

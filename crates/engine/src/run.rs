@@ -26,8 +26,9 @@ const CHUNKS: usize = 8;
 const BATCHES: usize = 1;
 /// Emptied batches that are kept for the decoder.
 const SPARE: usize = 16;
-/// A clean stop is over within 5 s: after this time what is still in flight is given up.
-const DRAIN: Duration = Duration::from_secs(4);
+/// A clean stop is over within 5 s, two of which the command line may need for its last words: after this time what is
+/// still in flight is given up.
+const DRAIN: Duration = Duration::from_secs(3);
 
 /// How a task ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -68,7 +68,7 @@ impl ErrorKind {
             Auth(Source) => row("SRC-0004", Manual, Failed, "check user and password of the source (KEYFERRY_SOURCE_PASSWORD, --source-password-file or the URL)"),
             Protocol(Source) => row("SRC-0005", Manual, Failed, "check that the port belongs to a Redis-compatible server, and use rediss:// when it speaks TLS"),
             Loading(Source) => row("SRC-0006", Backoff, Failed, "wait until the source has loaded its data (INFO persistence: loading:0), or allow a longer --retry-window"),
-            Permission(Source) => row("SRC-0007", Manual, Failed, "allow the source user: ACL SETUSER <user> +psync +replconf +ping +info +select"),
+            Permission(Source) => row("SRC-0007", Manual, Failed, "allow the source user: ACL SETUSER <user> +psync +replconf +ping +info"),
             Timeout(Source) => row("SRC-0008", Backoff, Failed, "check the network to the source and whether it is blocked by a slow command"),
             Lost(Source) => row("SRC-0009", Backoff, Failed, "check the log of the source for why it closed the link (client-output-buffer-limit replica, restart), then start again; a port that closes at the first command may want TLS (rediss://)"),
             Cluster(Source) => row("SRC-0010", Never, Refused, "the source is a cluster node and holds only a part of the data; clusters are not supported yet"),

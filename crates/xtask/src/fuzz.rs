@@ -25,7 +25,7 @@ pub(crate) fn run(seconds: u64) -> Result<()> {
         Some(_) => shell::target_dir().join("fuzz"),
         None => folder.join("target"),
     };
-    let mut cargo = shell::cargo(&["build", "--release", "--bins", "--target", HOST]);
+    let mut cargo = shell::cargo(&["build", "--release", "--locked", "--bins", "--target", HOST]);
     cargo.current_dir(&folder).arg("--target-dir").arg(&build).env("RUSTFLAGS", FLAGS);
     shell::run(&mut cargo)?;
     for target in targets {
@@ -54,12 +54,19 @@ fn run_one(target: &str, build: &Path, corpus: &Path, seconds: u64) -> Result<()
     let mut command = shell::command(build.join(HOST).join("release").join(target));
     command
         .arg(format!("-max_total_time={seconds}"))
-        .args(["-rss_limit_mb=512", "-timeout=10", "-max_len=8192", "-print_final_stats=1", "-verbosity=0"])
+        .args(["-rss_limit_mb=512", "-timeout=10", "-max_len=8192", "-print_final_stats=1"])
         .arg(format!("-artifact_prefix={}/", found.display()))
         .arg(copy.path());
     eprintln!("fuzz target {target}: {seconds} s");
-    if !command.status()?.success() {
+    let output = command.output().with_context(|| format!("run fuzz target {target}"))?;
+    let log = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        let lines: Vec<&str> = log.lines().collect();
+        eprintln!("{}", lines[lines.len().saturating_sub(40)..].join("\n"));
         bail!("fuzz target {target} found a fault; the input is in {} (run the target with it)", found.display());
+    }
+    for line in log.lines().filter_map(|line| line.strip_prefix("stat::")) {
+        eprintln!("  {line}");
     }
     Ok(())
 }
