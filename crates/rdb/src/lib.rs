@@ -4,8 +4,12 @@
 //! found without being decoded, so that it can go out as `RESTORE` ([`dump::write`]); plain strings are decoded on demand
 //! ([`string::parse`], [`lzf::decompress`]). Reads RDB 1 to 13 of Redis and RDB 80 of Valkey.
 //!
+//! What a target cannot restore, and what is too large to be whole in memory, goes another way: [`Reader::stream_value`] hands
+//! out the key alone, [`object`] takes the value apart element by element as it arrives, and [`rebuild`] writes the commands
+//! that make it again. [`packed`] has the four formats in which servers keep small collections.
+//!
 //! The crate does no I/O, keeps no clock and knows nothing of connections, commands or databases to write to. Memory is
-//! bounded by [`Limits`] whatever the bytes say, and errors carry offsets, never keys or values.
+//! bounded by [`Limits`] and [`object::DecodeLimits`] whatever the bytes say, and errors carry offsets, never keys or values.
 
 #![cfg_attr(
     test,

@@ -12,7 +12,8 @@ impl Reader {
     ///
     /// The value follows. Whoever reads it, as a [`ValueDecoder`](crate::object::ValueDecoder) does, shows its bytes to
     /// [`pass`](Reader::pass), piece by piece, and calls [`end_value`](Reader::end_value) behind the last; `next` gives
-    /// nothing until then.
+    /// nothing until then. Values longer than [`Limits::max_value`](crate::Limits::max_value) are an error of `next` before
+    /// they can be handed out here: who streams sets that limit higher.
     pub fn stream_value<'a>(&'a mut self, input: &'a [u8]) -> Option<(usize, Entry<'a>)> {
         let used = self.scan.value_start().filter(|_| self.phase == Phase::Body)?;
         self.phase = Phase::Value;

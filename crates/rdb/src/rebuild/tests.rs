@@ -5,8 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Item, Limits, golden,
+    Item, Limits, Magic, ValueType, golden,
     object::{DecodeLimits, Hidden, StreamHistory, StreamId, StreamInfo, ValueDecoder},
+    packed,
 };
 
 const NEWEST: fn() -> Target = || Target::redis(8, 6);
@@ -158,6 +159,50 @@ fn what_is_pending_and_gone_is_there_for_a_while() {
         ["XADD k 1-0 x y", "XADD k 2-0 x y", "XADD k 3-0 x y", "XSETID k 9-1 ENTRIESADDED 6 MAXDELETEDID 7-0"]
     );
     assert_eq!(lines[9..], ["XTRIM k MAXLEN 0", "XSETID k 9-1 ENTRIESADDED 6 MAXDELETEDID 7-0"]);
+}
+
+/// The ID of a node that starts at 4-0, behind the number of nodes.
+const NODE_4: &[u8; 18] = b"\x01\x10\0\0\0\0\0\0\0\x04\0\0\0\0\0\0\0\0";
+
+#[test]
+fn gaps_are_filled_where_they_are() {
+    let mut pending = PendingIds::default();
+    for ms in [7, 5, 4, 2] {
+        let (group, consumer) = (Hidden(b"g"), Hidden(b"c"));
+        pending.note(&Element::Pending { group, consumer, id: at(ms, 0), delivered_ms: 0, deliveries: 1 });
+    }
+    let (mut out, mut raw) = (Vec::new(), NODE_4.to_vec());
+    let node = packed::tests::listpack(&[2, 0, 1, -1, 0, 2, 0, 0, -2, 4, 2, 2, 0, -3, 4].map(|n: i64| match n {
+        -1 => packed::tests::Element::Bytes(b"f".to_vec()),
+        -2 => packed::tests::Element::Bytes(b"a".to_vec()),
+        -3 => packed::tests::Element::Bytes(b"b".to_vec()),
+        _ => packed::tests::Element::Int(n),
+    }));
+    raw.push(node.len() as u8);
+    raw.extend(node);
+    raw.extend(b"\x02\x09\x01\x00");
+    let mut decoder = ValueDecoder::new(ValueType::from_byte(15, Magic::Redis).unwrap(), DecodeLimits::default());
+    let mut rebuilder = Rebuilder::new(b"k", Group::Stream, Target::redis(7, 0), Plan::default()).unwrap();
+    rebuilder = rebuilder.with_pending(pending);
+    let mut start = 0;
+    while !decoder.is_finished() {
+        let (used, element) = decoder.next(&raw[start..]).unwrap();
+        rebuilder.push(&element.unwrap(), &mut out).unwrap();
+        start += used;
+    }
+    let expected = [
+        "UNLINK k",
+        "XADD k 2-0 x y",
+        "XADD k 4-0 f a",
+        "XADD k 5-0 x y",
+        "XADD k 6-0 f b",
+        "XADD k 7-0 x y",
+        "XSETID k 9-1 ENTRIESADDED 5 MAXDELETEDID 0-0",
+        "XTRIM k MAXLEN 4",
+        "XDEL k 5-0 7-0",
+        "XSETID k 9-1 ENTRIESADDED 2 MAXDELETEDID 0-0",
+    ];
+    assert_eq!(lines(&out), expected);
 }
 
 #[test]
