@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use keyferry_model::OnConflict;
+use keyferry_model::{OnConflict, OnUnsupported};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -32,6 +32,10 @@ pub(crate) struct SyncArgs {
     /// What happens to keys that TARGET holds already: abort, ignore, replace or clear.
     #[arg(long, value_name = "STRATEGY", default_value = "abort")]
     pub(crate) on_conflict: OnConflict,
+    /// What happens to data of a kind that TARGET's version cannot hold: fail, drop (counted) or degrade (hash fields lose
+    /// their deadlines, the rest is dropped).
+    #[arg(long, value_name = "POLICY", default_value = "fail")]
+    pub(crate) on_unsupported: OnUnsupported,
     /// End after the full copy, without following the changes.
     #[arg(long)]
     pub(crate) full_only: bool,

@@ -201,8 +201,10 @@ pub(crate) fn summary(outcome: Outcome, stats: &Stats, took: Duration) -> String
         0 => String::new(),
         n => format!(" ({} of them kept as the target had them)", HumanCount(n)),
     };
+    let left_out: String =
+        stats.unsupported().iter().map(|(what, n)| format!("; {what}: {}", HumanCount(*n))).collect();
     format!(
-        "{what}; {} keys{kept}, {} received, offset {}, {:.1} s",
+        "{what}; {} keys{kept}{left_out}, {} received, offset {}, {:.1} s",
         HumanCount(p.keys),
         HumanBytes(p.bytes),
         p.applied_offset,

@@ -63,6 +63,7 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
     target.ca_file.clone_from(&args.target_tls_ca);
     let spec = SyncSpec {
         on_conflict: args.on_conflict,
+        on_unsupported: args.on_unsupported,
         full_only: args.full_only,
         stop_when_synced: args.stop_when_synced,
         ttl_grace: args.ttl_grace,

@@ -156,7 +156,13 @@ async fn follow(
     // Without a stream nothing would remove what outlives its time.
     let grace = if spec.full_only { Duration::ZERO } else { spec.ttl_grace };
     let grace_ms = grace.as_millis() as u64;
-    let restore = Restore { server: facts.target, on_conflict: spec.on_conflict, grace_ms };
+    let restore = Restore {
+        stats,
+        server: facts.target,
+        on_conflict: spec.on_conflict,
+        on_unsupported: spec.on_unsupported,
+        grace_ms,
+    };
     let databases = Databases::new(source.db, target.db);
     let mut apply = Apply::new(stats, restore, databases, framing, offset, spec.full_only);
     let lane = Lane::new(lane.into_parts().0, stats, spec.on_conflict, spare_tx);

@@ -4,6 +4,7 @@
 //! itself, and nothing is decided by comparing two of them but the delay, which only ever lags.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
@@ -46,6 +47,8 @@ pub struct Stats {
     /// Woken when the source should be told the applied offset before the next tick.
     pub(crate) ack_now: Notify,
     last_error: Mutex<Option<String>>,
+    /// What the target cannot hold: how it was treated, and how often.
+    unsupported: Mutex<BTreeMap<String, u64>>,
 }
 
 /// How far the target is, judged by the newest reports of the source.
@@ -116,6 +119,16 @@ impl Stats {
     pub(crate) fn note_error(&self, error: &Error) {
         let text = format!("{}: {error}", error.kind().policy().code);
         *lock(&self.last_error) = Some(text);
+    }
+
+    /// Counts something that the target cannot hold.
+    pub(crate) fn note_unsupported(&self, what: String) {
+        *lock(&self.unsupported).entry(what).or_default() += 1;
+    }
+
+    /// What the target cannot hold: how it was treated, and how often.
+    pub fn unsupported(&self) -> BTreeMap<String, u64> {
+        lock(&self.unsupported).clone()
     }
 
     pub(crate) fn is_in_step(&self) -> bool {

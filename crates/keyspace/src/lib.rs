@@ -1,7 +1,8 @@
 //! What a key space is made of and how its servers speak of it.
 //!
 //! Positions in a replication stream ([`ReplOffset`], [`ReplId`], [`Db`]), what a server is and can do
-//! ([`ServerVersion`], [`info`]), and which commands of a stream need more than being passed on ([`command`]).
+//! ([`ServerVersion`], [`info`]), which commands of a stream need more than being passed on ([`command`]), and patterns for
+//! keys ([`glob`]).
 //!
 //! This crate does no I/O, has no clock, and does not parse the protocol.
 
@@ -11,6 +12,7 @@
 )]
 
 pub mod command;
+pub mod glob;
 pub mod info;
 mod position;
 mod version;

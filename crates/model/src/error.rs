@@ -45,6 +45,8 @@ pub enum ErrorKind {
     TaskRunning,
     /// Source and target are the same server.
     SameInstance,
+    /// A dump file cannot be read, or what was made of it cannot be written.
+    DumpFile,
     /// A defect of Keyferry itself: a promise inside the program was broken.
     Internal,
 

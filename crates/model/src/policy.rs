@@ -60,6 +60,7 @@ impl ErrorKind {
             StateDir => row("CFG-0004", Manual, Failed, "choose a directory that this user may write with --state-dir"),
             TaskRunning => row("CFG-0005", Manual, Refused, "stop the other process, or give this one another name with --task"),
             SameInstance => row("CFG-0006", Manual, Refused, "check both URLs: source and target must be servers with separate data, not one server and not replica and primary"),
+            DumpFile => row("CFG-0007", Manual, Usage, "check that the file exists, that this user may read it, and that the output has room"),
             Internal => row("CFG-0099", Never, Failed, "this is a defect of Keyferry: please report it with the log"),
 
             Resolve(Source) => row("SRC-0001", Backoff, Failed, "check the host name in the source URL and the name service of this machine"),
@@ -101,7 +102,7 @@ impl ErrorKind {
             TargetDemoted => row("TGT-0020", Manual, Failed, "the target was made a replica while it was written to: find its new primary, then start again with that as the target and --on-conflict clear"),
             DeadlineMissed => row("TGT-0021", Manual, Failed, "the target no longer has a key whose deadline the source has moved: it was behind by more than --ttl-grace, or evicts keys; raise the grace or set maxmemory-policy noeviction, then start again with --on-conflict clear"),
             TargetMisconf => row("TGT-0016", Manual, Failed, "the target cannot write its own snapshot: check its disk and log, then start again with --on-conflict clear"),
-            UnsupportedByTarget => row("TGT-0017", Never, Failed, "the target's version cannot hold this kind of value: use a newer target"),
+            UnsupportedByTarget => row("TGT-0017", Never, Failed, "the target's version cannot hold this kind of data: use a newer target, or leave such data out with --on-unsupported drop, or keep what can be kept with --on-unsupported degrade"),
             CommandRefused => row("TGT-0018", Never, Failed, "the target answered a replicated command with an error, so both sides differ: check that nobody else writes to the target, then start again with --on-conflict clear"),
             NoSuchDatabase => row("TGT-0019", Manual, Failed, "raise `databases` in the target's configuration to that of the source, or choose one database in both URLs"),
         }

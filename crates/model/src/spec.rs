@@ -30,11 +30,38 @@ impl FromStr for OnConflict {
     }
 }
 
+/// What happens to data of a kind that the target's version cannot hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnUnsupported {
+    /// Stop.
+    #[default]
+    Fail,
+    /// Leave it out, and count it.
+    Drop,
+    /// Keep what can be kept in a lesser form (hash fields without their deadlines), leave out the rest, and count both.
+    Degrade,
+}
+
+impl FromStr for OnUnsupported {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "fail" => Ok(Self::Fail),
+            "drop" => Ok(Self::Drop),
+            "degrade" => Ok(Self::Degrade),
+            _ => Err("expected fail, drop or degrade".into()),
+        }
+    }
+}
+
 /// The options of one `sync` task, next to its two endpoints.
 #[derive(Debug, Clone)]
 pub struct SyncSpec {
     /// What happens to keys that the target holds already.
     pub on_conflict: OnConflict,
+    /// What happens to data of a kind that the target's version cannot hold.
+    pub on_unsupported: OnUnsupported,
     /// End after the full sync, without following the changes.
     pub full_only: bool,
     /// End as soon as both sides are in step.

@@ -140,7 +140,7 @@ impl Error {
 
     /// The same error in a frame that starts `base` bytes earlier.
     #[must_use]
-    pub(crate) fn shifted(mut self, base: u64) -> Self {
+    pub fn shifted(mut self, base: u64) -> Self {
         let at = self.at_mut();
         *at = at.saturating_add(base);
         self

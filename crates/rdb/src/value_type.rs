@@ -116,6 +116,13 @@ impl ValueType {
         self.0
     }
 
+    /// Whether it is a hash of which some fields expire: servers write these types only then, and all of them came after
+    /// the last version that both families read.
+    #[must_use]
+    pub fn has_field_ttl(self) -> bool {
+        self.group() == Group::Hash && self.dump_version() > LAST_SHARED_VERSION
+    }
+
     pub(crate) fn program(self) -> &'static [Op] {
         self.row().program
     }

@@ -1,6 +1,9 @@
 //! Everything that the source holds arrives.
 
-use keyferry_testkit::{Server, data};
+use keyferry_testkit::{
+    Server, data,
+    oracle::{Difference, Kind},
+};
 
 use super::*;
 
@@ -53,6 +56,81 @@ fn a_value_of_many_chunks_arrives() {
     let exit = sync(&source.url(), &target.url()).arg("--full-only").spawn().unwrap().wait_exit(LONG).unwrap();
     assert_eq!(exit.code(), 0, "{}", exit.stderr);
     differences(&source, &target).assert_equal();
+}
+
+/// What the older server can hold is rebuilt with commands; what it cannot hold is named, and left out on request.
+fn copies_downwards(source: &str, target: &str, left_out: &[&str]) {
+    let (source, target) = (Server::start(source).unwrap(), Server::start(target).unwrap());
+    data::fill_mixed(&source.url(), 4000, 7).unwrap();
+    let run = |policy| {
+        let args = ["--full-only", "--on-conflict", "clear", "--on-unsupported", policy];
+        sync(&source.url(), &target.url()).args(args).spawn().unwrap().wait_exit(LONG).unwrap()
+    };
+    if !left_out.is_empty() {
+        assert_fails(&run("fail"), 1, "TGT-0017");
+    }
+    let exit = run("degrade");
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    for what in left_out {
+        assert!(exit.stderr.contains(what), "{}", exit.stderr);
+    }
+    let options = Options { max_listed: usize::MAX, ..Options::default() };
+    let report = compare(&source.url(), &target.url(), &options).unwrap();
+    let expected = |d: &Difference| match d.kind {
+        Kind::FieldExpiry => left_out.contains(&"hash field deadline degraded"),
+        Kind::MissingOnTarget => left_out.contains(&"stream dropped") && d.detail == "a stream",
+        _ => false,
+    };
+    let unexpected: Vec<String> = report.differences.iter().filter(|d| !expected(d)).map(ToString::to_string).collect();
+    assert!(unexpected.is_empty(), "{unexpected:#?}");
+    let found: Vec<String> = ask(&target, 0, "KEYS __keyferry*");
+    assert!(found.is_empty(), "{found:?}");
+}
+
+macro_rules! downwards {
+    ($($name:ident: $source:literal -> $target:literal, $left_out:expr;)*) => {
+        $(#[test] fn $name() { copies_downwards($source, $target, $left_out); })*
+    };
+}
+
+downwards! {
+    down_from_7_0_to_6_0: "redis-7.0" -> "redis-6.0", &["function library dropped"];
+    down_from_7_4_to_5_0: "redis-7.4" -> "redis-5.0", &["hash field deadline degraded", "function library dropped"];
+    down_from_8_0_to_7_0: "redis-8.0" -> "redis-7.0", &["hash field deadline degraded"];
+    down_from_7_4_to_valkey_8_1: "redis-7.4" -> "valkey-8.1", &["hash field deadline degraded"];
+    down_from_6_2_to_3_2: "redis-6.2" -> "redis-3.2", &["stream dropped"];
+    across_from_7_4_to_valkey_9_0: "redis-7.4" -> "valkey-9.0", &[];
+    across_from_valkey_9_1_to_7_4: "valkey-9.1" -> "redis-7.4", &[];
+}
+
+#[test]
+fn values_larger_than_what_is_held_in_memory_are_streamed() {
+    let (source, target) = pair("redis-7.0");
+    let mut rng = keyferry_testkit::Rng::new(3);
+    for (command, key) in [("HSET", "hash"), ("SADD", "set"), ("RPUSH", "list")] {
+        for _ in 0..40 {
+            let mut pipe = redis::pipe();
+            let mut add = cmd(command);
+            add.arg(key);
+            (0..10_000).for_each(|_| {
+                add.arg(rng.bytes(32));
+            });
+            let () = pipe.add_command(add).ignore().query(&mut source.conn().unwrap()).unwrap();
+        }
+    }
+    let () = ask(&source, 0, "PEXPIREAT set 4000000000000");
+    for policy in ["abort", "replace", "ignore"] {
+        let args = ["--full-only", "--on-conflict", policy];
+        let exit = sync(&source.url(), &target.url()).args(args).spawn().unwrap().wait_exit(LONG).unwrap();
+        assert_eq!(exit.code(), 0, "{}", exit.stderr);
+        differences(&source, &target).assert_equal();
+        assert_eq!(target.keys().unwrap(), 3, "nothing is left of the building");
+    }
+    let () = ask(&target, 0, "SET hash mine");
+    let args = ["--full-only", "--on-conflict", "ignore"];
+    let exit = sync(&source.url(), &target.url()).args(args).spawn().unwrap().wait_exit(LONG).unwrap();
+    assert!(exit.stderr.contains("3 of them kept"), "{}", exit.stderr);
+    assert_eq!(ask::<String>(&target, 0, "GET hash"), "mine");
 }
 
 #[test]

@@ -55,7 +55,10 @@ async fn announce(conn: &mut Connection) -> Result<()> {
     // Port 0 says that nobody can connect to this replica, so that no sentinel takes it for a candidate.
     let port: [&[u8]; 3] = [b"REPLCONF", b"listening-port", b"0"];
     let capa: [&[u8]; 5] = [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"];
-    for args in [port.as_slice(), capa.as_slice()] {
+    // Valkey 9.1 sends what its own version has only to those who say that they read it, and closes the link to others
+    // when it must. The number is that of the first server that writes the newest format the reader knows.
+    let version: [&[u8]; 3] = [b"REPLCONF", b"version", b"9.0.0"];
+    for args in [port.as_slice(), capa.as_slice(), version.as_slice()] {
         if let Value::Error(text) = conn.ask(args).await? {
             if matches!(conn.kind_of(&text), ErrorKind::Auth(_) | ErrorKind::Permission(_)) {
                 return Err(conn.refused(conn.kind_of(&text), "REPLCONF", &text));

@@ -18,16 +18,20 @@ use super::{databases::Databases, expiry::Expiry, input::Input};
 use crate::{
     Stats,
     source::{Chunk, Decoded, Framing},
-    target::{Batch, Restore},
+    target::{Batch, FULL, Fed, Rebuild, Restore},
 };
 
-/// A value is restored in one piece, and a target takes pieces up to `proto-max-bulk-len`, 512 MiB if nobody changed
-/// it; less what a payload has around the value.
-const MAX_VALUE: u64 = (512 << 20) - 64;
+/// A value of which so many bytes have come and not all is rebuilt piece by piece. Up to it a value is held in memory a
+/// few times over, as input, as payload, and on its way; and a target takes a payload in one piece, deaf meanwhile.
+const BIG_VALUE: usize = 8 << 20;
+/// Longer than what any server can hold: what is larger is streamed, not refused.
+const MAX_VALUE: u64 = 1 << 48;
 
 /// What the next bytes are.
 enum Phase {
     Snapshot(Box<rdb::Reader>),
+    /// A large value within the snapshot.
+    Value(Box<rdb::Reader>, Box<Rebuild>),
     /// The mark behind a snapshot of unknown length, of which `read` bytes came.
     Mark {
         mark: [u8; 40],
@@ -48,13 +52,16 @@ enum Pause {
 enum Read {
     NeedsInput,
     BatchFull,
+    Value(Box<Rebuild>),
     End,
 }
 
 /// The decoder of one stream and what it remembers.
 pub(crate) struct Apply<'a> {
     pub(super) stats: &'a Stats,
-    pub(super) restore: Restore,
+    pub(super) restore: Restore<'a>,
+    /// Values of the snapshot so far, to tell the places of rebuilt ones apart.
+    pub(super) values: u64,
     pub(super) databases: Databases,
     pub(super) expiry: Expiry,
     /// Database that the source has selected.
@@ -79,7 +86,7 @@ impl<'a> Apply<'a> {
     /// `offset` is where the stream begins behind the snapshot that comes first.
     pub(crate) fn new(
         stats: &'a Stats,
-        restore: Restore,
+        restore: Restore<'a>,
         databases: Databases,
         framing: Framing,
         offset: ReplOffset,
@@ -94,6 +101,7 @@ impl<'a> Apply<'a> {
             },
             restore,
             databases,
+            values: 0,
             source_db: 0,
             // Fresh connections are in database 0; said anyway, so that nothing depends on it.
             lane_db: None,
@@ -162,6 +170,7 @@ impl<'a> Apply<'a> {
             // Each phase gives back what the next bytes are, and whether it may go on at once.
             let (phase, more) = match std::mem::replace(&mut self.phase, Phase::Ended) {
                 Phase::Snapshot(reader) => self.decode_snapshot(reader)?,
+                Phase::Value(reader, rebuild) => self.decode_value(reader, rebuild)?,
                 Phase::Mark { mark, read } => self.decode_mark(mark, read)?,
                 Phase::Stream(scanner) => self.decode_stream(scanner)?,
                 Phase::Ended => (Phase::Ended, false),
@@ -184,6 +193,7 @@ impl<'a> Apply<'a> {
         match result? {
             Read::NeedsInput => Ok((Phase::Snapshot(reader), false)),
             Read::BatchFull => Ok((Phase::Snapshot(reader), true)),
+            Read::Value(rebuild) => Ok((Phase::Value(reader, rebuild), true)),
             Read::End => Ok((self.end_of_snapshot(reader.offset())?, true)),
         }
     }
@@ -211,11 +221,35 @@ impl<'a> Apply<'a> {
                     let what = format!("read the snapshot: its {} bytes end before its end mark", reader.offset());
                     return Err(Error::new(ErrorKind::RdbCorrupt, what));
                 }
+                Ok(None) if bytes.len() >= BIG_VALUE => {
+                    let Some((n, entry)) = reader.stream_value(bytes) else { return Ok(Read::NeedsInput) };
+                    *used += n;
+                    return Ok(Read::Value(Box::new(self.begin_value(&entry)?)));
+                }
                 Ok(None) => return Ok(Read::NeedsInput),
                 Err(e) => return Err(snapshot_error(e)),
             }
         }
         Ok(Read::BatchFull)
+    }
+
+    /// Rebuilds a large value as its bytes come.
+    fn decode_value(&mut self, mut reader: Box<rdb::Reader>, mut rebuild: Box<Rebuild>) -> Result<(Phase, bool)> {
+        let (used, fed) = rebuild.feed(self.input.bytes(), &mut self.batch, FULL)?;
+        reader.pass(&self.input.bytes()[..used]);
+        self.input.consume(used);
+        self.stats.snapshot_bytes.set(reader.offset());
+        match fed {
+            Fed::Finished => {
+                reader.end_value();
+                Ok((Phase::Snapshot(reader), true))
+            }
+            Fed::NeedsInput if self.framing == Framing::Length(reader.offset()) => {
+                let what = format!("read the snapshot: its {} bytes end within a value", reader.offset());
+                Err(Error::new(ErrorKind::RdbCorrupt, what))
+            }
+            fed => Ok((Phase::Value(reader, rebuild), fed == Fed::BatchFull)),
+        }
     }
 
     /// What follows the snapshot's `read` bytes.

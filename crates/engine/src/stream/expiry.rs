@@ -195,6 +195,8 @@ impl Expiry {
     fn deadline(&self, time: Option<&[u8]>, unit: Unit, now: u64) -> Option<i64> {
         let time = number(time?)?.saturating_mul(unit.ms);
         let at = if unit.absolute { time } else { time.saturating_add(now) };
+        // What is over already may be renewed by what follows.
+        let at = if self.grace_ms > 0 { at.max(now) } else { at };
         i64::try_from(at.saturating_add(self.grace_ms)).ok()
     }
 }
@@ -260,7 +262,7 @@ mod tests {
             ("MSETEX 1 EX PX PX 10", "MSETEX 1 EX PX PXAT 1005010", "MSETEX 1 EX PX PX 5010"),
             ("RESTORE k 10 p REPLACE", "RESTORE k 1005010 p REPLACE ABSTTL", "RESTORE k 5010 p REPLACE"),
             ("RESTORE k 2000000 p ABSTTL", "RESTORE k 2005000 p ABSTTL", "RESTORE k 1005000 p ABSTTL"),
-            ("RESTORE k 900000 p ABSTTL", "RESTORE k 905000 p ABSTTL", "RESTORE k 1 p ABSTTL"),
+            ("RESTORE k 900000 p ABSTTL", "RESTORE k 1005000 p ABSTTL", "RESTORE k 5000 p ABSTTL"),
         ] {
             assert_eq!(rewrite(words, new).as_deref(), Some(to_new), "{words}");
             assert_eq!(rewrite(words, old).as_deref(), Some(to_old), "{words}");

@@ -1,10 +1,10 @@
 //! What is done with each item of the snapshot.
 
 use keyferry_model::{Error, ErrorKind, OnConflict, Result};
-use keyferry_rdb::Item;
+use keyferry_rdb::{Entry, Item};
 
 use super::{apply::Apply, databases::Databases};
-use crate::target::What;
+use crate::target::{Rebuild, What};
 
 impl Apply<'_> {
     pub(super) fn on_item(&mut self, item: Item<'_>) -> Result<()> {
@@ -19,7 +19,8 @@ impl Apply<'_> {
             Item::Entry(entry) => {
                 if let Some(db) = self.databases.target_of(entry.db) {
                     self.select(db, 0);
-                    self.restore.entry(&mut self.batch, &entry, self.now_ms)?;
+                    self.values += 1;
+                    self.restore.entry(&mut self.batch, &entry, self.values, self.now_ms)?;
                 }
             }
             Item::Function { code } => self.load_functions(code)?,
@@ -44,6 +45,14 @@ impl Apply<'_> {
             Item::End { .. } => {}
         }
         Ok(())
+    }
+
+    /// Begins a value that is too large to be held in memory.
+    pub(super) fn begin_value(&mut self, entry: &Entry<'_>) -> Result<Rebuild> {
+        let Some(db) = self.databases.target_of(entry.db) else { return Ok(Rebuild::leave_out(entry)) };
+        self.select(db, 0);
+        self.values += 1;
+        Rebuild::begin(&self.restore, entry, self.values, self.now_ms)
     }
 
     /// Makes the lane write to `db` of the target.
@@ -75,8 +84,9 @@ impl Apply<'_> {
 
     fn load_functions(&mut self, code: &[u8]) -> Result<()> {
         if !self.restore.server.functions() {
-            let what = format!("load a function library: the target, {}, has no functions", self.restore.server);
-            return Err(Error::new(ErrorKind::UnsupportedByTarget, what));
+            return self.restore.lacks("function library", || {
+                format!("load a function library: the target, {}, has no functions", self.restore.server)
+            });
         }
         let mut command: Vec<&[u8]> = vec![b"FUNCTION", b"LOAD"];
         if self.restore.overwrites() {

@@ -17,6 +17,8 @@ pub(crate) enum What {
     Key,
     /// A function library or script of the snapshot, or emptying the target before it.
     Setup,
+    /// A key of the snapshot that was rebuilt takes its place; 0 says that one is there.
+    Move,
     /// A command of the stream, outside or inside a transaction.
     Command,
     /// A command of the stream that moves the deadline of a key; 0 says that the key is gone.
@@ -70,7 +72,12 @@ impl Batch {
 
     /// Notes that what is written next draws one reply.
     pub(crate) fn expect(&mut self, what: What, offset: u64) {
-        self.expects.push(Expect { offset, at: self.bytes.len(), what });
+        self.expect_at(what, offset, self.bytes.len());
+    }
+
+    /// Notes a reply to what was written `at` or behind.
+    pub(crate) fn expect_at(&mut self, what: What, offset: u64, at: usize) {
+        self.expects.push(Expect { offset, at, what });
     }
 
     /// Makes the last note one of another kind.

@@ -177,8 +177,8 @@ impl<'a> Lane<'a> {
                 What::Key if refused && self.keeps(scanner.error_text()) => kept += 1,
                 What::Setup if refused && self.keeps(scanner.error_text()) => {}
                 _ if refused => return Err(self.refusal(expect, scanner.error_text())),
-                // `SET ... NX` on a key that is there.
-                What::Key if summary.kind == reply::Kind::Nil => match self.on_conflict {
+                // `SET ... NX` on a key that is there, or a rebuilt one that has found one.
+                What::Key | What::Move if absent(expect.what, summary.kind) => match self.on_conflict {
                     OnConflict::Ignore => kept += 1,
                     _ => return Err(self.refusal(expect, b"BUSYKEY Target key name already exists.")),
                 },
@@ -190,7 +190,7 @@ impl<'a> Lane<'a> {
                     let what = format!("move a deadline at offset {}: the target no longer has the key", expect.offset);
                     return Err(Error::new(ErrorKind::DeadlineMissed, what));
                 }
-                What::Key => keys += 1,
+                What::Key | What::Move => keys += 1,
                 What::Command | What::Deadline => commands += 1,
                 What::Select | What::Setup | What::KeepAlive => {}
             }
@@ -245,6 +245,14 @@ impl<'a> Lane<'a> {
             offset => format!("at offset {offset}"),
         };
         Error::new(kind, format!("write to the target: it answers {name} {at} with `{shown}`"))
+    }
+}
+
+/// Whether a reply says that the key was not written, since one is there.
+fn absent(what: What, kind: reply::Kind) -> bool {
+    match what {
+        What::Move => kind == reply::Kind::Int(0),
+        _ => kind == reply::Kind::Nil,
     }
 }
 

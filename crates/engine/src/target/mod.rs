@@ -3,9 +3,11 @@
 
 mod batch;
 mod lane;
+mod rebuild;
 mod refusal;
 mod restore;
 
-pub(crate) use batch::{Batch, What};
+pub(crate) use batch::{Batch, FULL, What};
 pub(crate) use lane::Lane;
+pub(crate) use rebuild::{Fed, Rebuild};
 pub(crate) use restore::Restore;

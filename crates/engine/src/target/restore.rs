@@ -1,26 +1,32 @@
 //! A key of the snapshot as a command: `SET` for plain strings, which costs the target less, else `RESTORE` with the
-//! payload as it came.
+//! payload as it came, else the commands that build it (`rebuild.rs`).
 //!
 //! Invariant: a key that the target holds already is overwritten only when the user chose that. Otherwise `SET` goes
 //! with `NX` and `RESTORE` without `REPLACE`, and the reply says that the key was there.
 
 use keyferry_keyspace::ServerVersion;
-use keyferry_model::{Error, ErrorKind, OnConflict, Result};
+use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result};
 use keyferry_rdb::{Entry, Group, ValueType, dump, string};
 use keyferry_resp::encode;
 
-use super::batch::{Batch, What};
+use super::{
+    batch::{Batch, What},
+    rebuild::Rebuild,
+};
+use crate::Stats;
 
 /// Writes keys of the snapshot into batches.
-pub(crate) struct Restore {
+pub(crate) struct Restore<'a> {
+    pub(crate) stats: &'a Stats,
     /// The target's version, read once.
     pub(crate) server: ServerVersion,
     pub(crate) on_conflict: OnConflict,
+    pub(crate) on_unsupported: OnUnsupported,
     /// Added to every deadline, in milliseconds: see `stream/expiry.rs`.
     pub(crate) grace_ms: u64,
 }
 
-impl Restore {
+impl Restore<'_> {
     /// Whether a key of the target gives way.
     pub(crate) fn overwrites(&self) -> bool {
         matches!(self.on_conflict, OnConflict::Replace | OnConflict::Clear)
@@ -28,7 +34,7 @@ impl Restore {
 
     /// Adds the command that makes `entry` on the target. `now_ms` is the time of this machine, for targets that take
     /// no absolute expiry.
-    pub(crate) fn entry(&self, batch: &mut Batch, entry: &Entry<'_>, now_ms: u64) -> Result<()> {
+    pub(crate) fn entry(&self, batch: &mut Batch, entry: &Entry<'_>, number: u64, now_ms: u64) -> Result<()> {
         let simple = entry.expire_ms.is_none() || self.server.set_pxat();
         if simple && entry.kind == ValueType::STRING && entry.meta.is_empty() {
             // A compressed string stays compressed on its way: the target expands it.
@@ -36,40 +42,49 @@ impl Restore {
                 .map_err(|e| Error::new(ErrorKind::RdbCorrupt, "read a string").caused_by(e))?;
             match text.0 {
                 string::Str::Bytes(value) => {
-                    self.set(batch, entry, |out| encode::bulk(out, value));
+                    self.set(batch, entry, now_ms, |out| encode::bulk(out, value));
                     return Ok(());
                 }
                 string::Str::Int(n) => {
-                    self.set(batch, entry, |out| encode::bulk_int(out, n));
+                    self.set(batch, entry, now_ms, |out| encode::bulk_int(out, n));
                     return Ok(());
                 }
                 _ => {}
             }
         }
-        self.restore(batch, entry, now_ms)
+        match self.readable(entry) {
+            Some(version) => self.restore(batch, entry, version, now_ms),
+            None => Rebuild::whole(self, batch, entry, number, now_ms)?,
+        }
+        Ok(())
     }
 
-    /// The version for the payload's footer: the lowest that the value allows.
-    fn readable(&self, entry: &Entry<'_>) -> Result<u16> {
+    /// The version for the payload's footer: the lowest that the value allows. `None` when the target cannot read it.
+    fn readable(&self, entry: &Entry<'_>) -> Option<u16> {
         let lowest = u16::try_from(entry.kind.dump_version()).unwrap_or(u16::MAX);
         let limit = self.server.dump_version();
         // 5.0 and 6.0 end their own process at a module value that they cannot load.
         let safe = entry.kind.group() != Group::Module || self.server.redis >= (6, 2, 0);
-        if safe && entry.meta.is_empty() && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest) {
-            return Ok(lowest);
-        }
-        let what = format!(
-            "restore a {} ({}{}) of database {}: the target, {}, cannot read it",
-            entry.kind.group().name(),
-            entry.kind.name(),
-            if entry.meta.is_empty() { "" } else { " with key metadata of a module" },
-            entry.db,
-            self.server,
-        );
-        Err(Error::new(ErrorKind::UnsupportedByTarget, what))
+        // Metadata that modules attach to keys goes with the value only where they do the same.
+        let plain = entry.meta.is_empty();
+        (safe && plain && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest)).then_some(lowest)
     }
 
-    fn set(&self, batch: &mut Batch, entry: &Entry<'_>, value: impl FnOnce(&mut Vec<u8>)) {
+    /// Counts what the target cannot hold, or ends the task, as the user chose.
+    pub(crate) fn lacks(&self, what: &str, context: impl FnOnce() -> String) -> Result<()> {
+        if self.on_unsupported == OnUnsupported::Fail {
+            return Err(Error::new(ErrorKind::UnsupportedByTarget, context()));
+        }
+        self.stats.note_unsupported(format!("{what} dropped"));
+        Ok(())
+    }
+
+    /// Counts what is kept in a lesser form.
+    pub(crate) fn degraded(&self, what: &str) {
+        self.stats.note_unsupported(format!("{what} degraded"));
+    }
+
+    fn set(&self, batch: &mut Batch, entry: &Entry<'_>, now_ms: u64, value: impl FnOnce(&mut Vec<u8>)) {
         batch.expect(What::Key, 0);
         let out = &mut batch.bytes;
         let nx = !self.overwrites();
@@ -79,17 +94,16 @@ impl Restore {
         value(out);
         if let Some(at) = entry.expire_ms {
             encode::bulk(out, b"PXAT");
-            encode::bulk_int(out, self.deadline(at));
+            encode::bulk_int(out, self.deadline(at, now_ms));
         }
         if nx {
             encode::bulk(out, b"NX");
         }
     }
 
-    fn restore(&self, batch: &mut Batch, entry: &Entry<'_>, now_ms: u64) -> Result<()> {
-        let version = self.readable(entry)?;
+    fn restore(&self, batch: &mut Batch, entry: &Entry<'_>, version: u16, now_ms: u64) {
         let absttl = self.server.restore_absttl();
-        match entry.expire_ms.map(|at| self.deadline(at)) {
+        match entry.expire_ms.map(|at| self.deadline(at, now_ms)) {
             Some(at) if !absttl => {
                 // An exact deadline in one step: the second call is not made when the first is refused.
                 let ttl = at.saturating_sub(clamp(now_ms)).max(1);
@@ -123,7 +137,6 @@ impl Restore {
                 }
             }
         }
-        Ok(())
     }
 
     fn payload(&self, out: &mut Vec<u8>, entry: &Entry<'_>, version: u16) {
@@ -134,8 +147,10 @@ impl Restore {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// At least 1: 0 would mean that it never expires.
-    fn deadline(&self, at: u64) -> i64 {
+    /// Later than on the source by the grace; with one, what is over already counts from now, since the stream may hold its
+    /// renewal. At least 1: 0 would mean that it never expires.
+    pub(crate) fn deadline(&self, at: u64, now_ms: u64) -> i64 {
+        let at = if self.grace_ms > 0 { at.max(now_ms) } else { at };
         clamp(at.saturating_add(self.grace_ms).max(1))
     }
 }
