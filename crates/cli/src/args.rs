@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnUnsupported};
 
+use crate::rdb_tool;
+
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
 #[command(name = "keyferry", version, propagate_version = true)]
@@ -17,6 +19,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Copy everything that SOURCE holds to TARGET, then follow every write.
     Sync(SyncArgs),
+    /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
+    Rdb(rdb_tool::Args),
 }
 
 /// Exit codes: 0 done; 1 failed; 2 usage; 3 refused before any write; 130 interrupted.

@@ -2,6 +2,7 @@
 
 mod args;
 mod logging;
+mod rdb_tool;
 mod report;
 mod secrets;
 mod sync;
@@ -20,5 +21,6 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     match cli.command {
         args::Command::Sync(args) => sync::main(args),
+        args::Command::Rdb(args) => rdb_tool::main(&args),
     }
 }

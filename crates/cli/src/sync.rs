@@ -7,7 +7,7 @@ use std::{
 };
 
 use keyferry_engine::{Outcome, Stats, run};
-use keyferry_model::{ErrorKind, Result, ResultExt as _, Side, SyncSpec};
+use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side, SyncSpec};
 use keyferry_net::Endpoint;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -36,17 +36,20 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
                 Outcome::Interrupted => ExitCode::from(INTERRUPTED),
             }
         }
-        Err(e) => {
-            let policy = e.kind().policy();
-            say(&format!("error {}: {e}", policy.code));
-            say(&format!("remedy: {}", policy.remedy));
-            ExitCode::from(policy.exit as u8)
-        }
+        Err(e) => failed(&e),
     }
 }
 
+/// Says what is wrong and what to do; gives the exit code.
+pub(crate) fn failed(e: &Error) -> ExitCode {
+    let policy = e.kind().policy();
+    say(&format!("error {}: {e}", policy.code));
+    say(&format!("remedy: {}", policy.remedy));
+    ExitCode::from(policy.exit as u8)
+}
+
 /// The last words; a reader of stderr that has gone does not change how the process ends.
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "keyferry: {line}");
 }
 

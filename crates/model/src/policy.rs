@@ -82,7 +82,7 @@ impl ErrorKind {
             RdbCorrupt => row("RDB-0001", Manual, Failed, "the snapshot sent by the source is damaged: check the source's memory and disk, and try again"),
             RdbUnknownType => row("RDB-0002", Never, Failed, "the source holds a value of a type that Keyferry does not know (a module, or a newer server): remove that key or use a newer Keyferry"),
             RdbVersion => row("RDB-0003", Never, Failed, "the source is newer than this Keyferry: use a newer Keyferry"),
-            RdbTooLarge => row("RDB-0004", Never, Failed, "one value is larger than what is moved in one piece (512 MiB): split it or remove it on the source"),
+            RdbTooLarge => row("RDB-0004", Never, Failed, "one element of a value is larger than what is held in memory (512 MiB): split it or remove it on the source"),
 
             Resolve(Target) => row("TGT-0001", Backoff, Failed, "check the host name in the target URL and the name service of this machine"),
             Connect(Target) => row("TGT-0002", Backoff, Failed, "check that the target runs, listens on this address and port, and that a firewall or protected-mode does not refuse this machine"),

@@ -95,8 +95,11 @@ impl Input {
         Ok(got > 0)
     }
 
-    /// Reads to the end of the file; gives the number of bytes behind those that are done with.
-    pub(super) fn drain(&mut self) -> Result<u64> {
+    /// Bytes of the file behind a dump of `dump` bytes, all of which are done with.
+    pub(super) fn trailing(&mut self, dump: u64) -> Result<u64> {
+        if let Some(len) = self.len {
+            return Ok(len.saturating_sub(dump));
+        }
         let mut count = 0;
         loop {
             count += self.rest().len() as u64;
@@ -112,11 +115,6 @@ impl Input {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
-    }
-
-    /// Bytes of the whole file, where that is known.
-    pub(super) fn len(&self) -> Option<u64> {
-        self.len
     }
 }
 
