@@ -26,9 +26,13 @@ pub(crate) enum Command {
 /// Exit codes: 0 done; 1 failed; 2 usage; 3 refused before any write; 130 interrupted.
 #[derive(Args)]
 pub(crate) struct SyncArgs {
-    /// redis://[user:password@]host:port[/db], rediss:// for TLS. With /db only that database is copied.
+    /// Where the data is.
+    #[arg(help = "redis://[user:password@]host:port[/db], rediss:// for TLS. With /db only that database is copied")]
     pub(crate) source: String,
-    /// redis://[user:password@]host:port[/db], rediss:// for TLS. With /db the source's database goes there.
+    /// Where it goes.
+    #[arg(
+        help = "redis://[user:password@]host:port[/db], rediss:// for TLS. With /db the source's database goes there"
+    )]
     pub(crate) target: String,
     /// Name of the task; two processes on this machine cannot run the same task [default: made of both addresses].
     #[arg(long, value_name = "NAME", value_parser = task_name)]

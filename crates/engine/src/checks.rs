@@ -10,6 +10,8 @@ pub(crate) struct Facts {
     pub(crate) target: ServerVersion,
     /// The source's version.
     pub(crate) source: ServerVersion,
+    /// Names the source among all servers: its run id, or its history where a managed server hides that.
+    pub(crate) source_id: String,
     /// Keys of the source in the chosen databases.
     pub(crate) source_keys: u64,
 }
@@ -66,7 +68,9 @@ pub(crate) async fn ask(
         target = %target, target_version = %target_version,
         source_keys, "both sides answer"
     );
-    Ok(Facts { target: target_version, source: source_version, source_keys })
+    let id = |name| info::field(source_info.as_bytes(), name);
+    let source_id = id("run_id").or(id("master_replid")).unwrap_or_default().to_owned();
+    Ok(Facts { target: target_version, source: source_version, source_id, source_keys })
 }
 
 /// Why both are one and the same, as far as INFO tells. Writing to the primary that the source itself follows would

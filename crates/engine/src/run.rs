@@ -16,7 +16,7 @@ use crate::{
     checks::{self, Facts},
     source::{Decoded, Framing, Link, Receiver, Start, follow_reports, psync},
     stream::{Apply, Databases},
-    target::{Lane, Restore},
+    target::{Lane, Restore, place},
 };
 
 /// Chunks between receiver and decoder: at 256 KiB each, 2 MiB.
@@ -161,6 +161,7 @@ async fn follow(
         server: facts.target,
         on_conflict: spec.on_conflict,
         on_unsupported: spec.on_unsupported,
+        place: place(&facts.source_id),
         grace_ms,
     };
     let databases = Databases::new(source.db, target.db);

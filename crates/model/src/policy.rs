@@ -79,10 +79,10 @@ impl ErrorKind {
             BacklogLost => row("SRC-0014", Manual, Failed, "the link was down for longer than the source's backlog lasts: raise repl-backlog-size on the source and start again with --on-conflict clear"),
             CrossDatabase => row("SRC-0015", Manual, Failed, "a command moved data between a chosen and another database: run without a database in the source URL"),
 
-            RdbCorrupt => row("RDB-0001", Manual, Failed, "the snapshot sent by the source is damaged: check the source's memory and disk, and try again"),
+            RdbCorrupt => row("RDB-0001", Manual, Failed, "the snapshot is damaged: check memory and disk of the server that wrote it, or the copy of the file, and take it again"),
             RdbUnknownType => row("RDB-0002", Never, Failed, "the source holds a value of a type that Keyferry does not know (a module, or a newer server): remove that key or use a newer Keyferry"),
             RdbVersion => row("RDB-0003", Never, Failed, "the source is newer than this Keyferry: use a newer Keyferry"),
-            RdbTooLarge => row("RDB-0004", Never, Failed, "one element of a value is larger than what is held in memory (512 MiB): split it or remove it on the source"),
+            RdbTooLarge => row("RDB-0004", Never, Failed, "one element of a value is larger than what is held in memory (512 MiB; for keyferry rdb json a value that takes more than --max-value): split it or remove it on the source, or raise the limit"),
 
             Resolve(Target) => row("TGT-0001", Backoff, Failed, "check the host name in the target URL and the name service of this machine"),
             Connect(Target) => row("TGT-0002", Backoff, Failed, "check that the target runs, listens on this address and port, and that a firewall or protected-mode does not refuse this machine"),

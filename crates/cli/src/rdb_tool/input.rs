@@ -40,11 +40,7 @@ impl Input {
     pub(super) fn open(path: &Path) -> Result<Self> {
         let stdin = path.as_os_str() == "-";
         let name = if stdin { "standard input".into() } else { path.display().to_string() };
-        let opened = if stdin {
-            io::stdin().as_fd().try_clone_to_owned().map(File::from)
-        } else {
-            File::open(path)
-        };
+        let opened = if stdin { io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(path) };
         let file = opened.or_err(ErrorKind::DumpFile, || format!("open {name}"))?;
         let len = file.metadata().ok().filter(|data| data.is_file()).map(|data| data.len());
         let bar = len.filter(|&len| len > BAR_FROM && io::stderr().is_terminal()).map(bar);
@@ -85,8 +81,9 @@ impl Input {
                 other => break other,
             }
         };
-        let got =
-            got.map_err(|e| Error::new(ErrorKind::DumpFile, format!("read {} at byte {}", self.name, self.read)).caused_by(e))?;
+        let got = got.map_err(|e| {
+            Error::new(ErrorKind::DumpFile, format!("read {} at byte {}", self.name, self.read)).caused_by(e)
+        })?;
         self.end += got;
         self.read += got as u64;
         if let Some(bar) = &self.bar {

@@ -41,6 +41,8 @@ impl Output {
     pub(super) fn finish(&mut self) -> Result<()> {
         let written = self.file.write_all(&self.buffer);
         self.buffer.clear();
+        // It has grown for one large piece.
+        self.buffer.shrink_to(8 * GATHER);
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Stop::ReaderGone,
             _ => Error::new(ErrorKind::DumpFile, "write to standard output").caused_by(error).into(),

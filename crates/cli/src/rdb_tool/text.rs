@@ -43,6 +43,42 @@ pub(super) fn json_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+/// Bytes of a long string that are written at a time; whole groups of three for base64.
+const PIECE: usize = 48 << 10;
+
+/// The same for a string of any length: `spill` may take away what has been written so far, piece by piece.
+pub(super) fn json_long<E>(
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+    mut spill: impl FnMut(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    if bytes.len() <= PIECE {
+        json_bytes(bytes, out);
+        return Ok(());
+    }
+    let Ok(mut text) = std::str::from_utf8(bytes) else {
+        out.extend_from_slice(b"{\"base64\":\"");
+        for piece in bytes.chunks(PIECE) {
+            out.extend_from_slice(STANDARD.encode(piece).as_bytes());
+            spill(out)?;
+        }
+        out.extend_from_slice(b"\"}");
+        return Ok(());
+    };
+    let mut quoted = Vec::new();
+    out.push(b'"');
+    while !text.is_empty() {
+        let (piece, rest) = text.split_at(text.floor_char_boundary(PIECE));
+        quoted.clear();
+        json_text(piece, &mut quoted);
+        out.extend_from_slice(&quoted[1..quoted.len() - 1]);
+        spill(out)?;
+        text = rest;
+    }
+    out.push(b'"');
+    Ok(())
+}
+
 /// Appends a JSON string.
 pub(super) fn json_text(text: &str, out: &mut Vec<u8>) {
     // Writing a string to memory cannot fail.
@@ -87,7 +123,10 @@ mod tests {
 
     #[test]
     fn escapes_are_those_of_redis_cli() {
-        assert_eq!(escaped(b"user:1 a\"b\\c\n\r\t\x07\x08\x00\x7f\xc3\xa4"), "user:1 a\\\"b\\\\c\\n\\r\\t\\a\\b\\x00\\x7f\\xc3\\xa4");
+        assert_eq!(
+            escaped(b"user:1 a\"b\\c\n\r\t\x07\x08\x00\x7f\xc3\xa4"),
+            "user:1 a\\\"b\\\\c\\n\\r\\t\\a\\b\\x00\\x7f\\xc3\\xa4"
+        );
     }
 
     #[test]
@@ -96,6 +135,19 @@ mod tests {
         assert_eq!(made(|out| json_bytes(b"\xff\xfe", out)), r#"{"base64":"//4="}"#);
         assert_eq!(json_value(b"\xff\xfe"), json!({ "base64": "//4=" }));
         assert_eq!(json_value(b""), json!(""));
+    }
+
+    #[test]
+    fn long_strings_are_the_same_in_pieces() {
+        let spill = |_: &mut Vec<u8>| Ok::<(), ()>(());
+        for len in [0, 1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 5] {
+            for sample in
+                ["\u{e4}\"\n".repeat(len).into_bytes(), vec![0xff; len], "\u{1f600}x".repeat(len).into_bytes()]
+            {
+                let long = made(|out| json_long(&sample, out, spill).unwrap());
+                assert!(long == made(|out| json_bytes(&sample, out)), "{len}");
+            }
+        }
     }
 
     #[test]

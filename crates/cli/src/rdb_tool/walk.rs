@@ -131,12 +131,7 @@ pub(super) fn each(
 }
 
 /// Takes a value apart as it is read.
-fn stream(
-    input: &mut Input,
-    reader: &mut Reader,
-    found: &Found,
-    mut visit: Option<&mut impl Visit>,
-) -> Result<()> {
+fn stream(input: &mut Input, reader: &mut Reader, found: &Found, mut visit: Option<&mut impl Visit>) -> Result<()> {
     let wanted = visit.as_mut().map_or(Ok(false), |visit| visit.begin(found, None))?;
     let mut decoder = ValueDecoder::new(found.kind, DecodeLimits::default());
     loop {

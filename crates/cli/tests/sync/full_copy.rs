@@ -133,6 +133,77 @@ fn values_larger_than_what_is_held_in_memory_are_streamed() {
     assert_eq!(ask::<String>(&target, 0, "GET hash"), "mine");
 }
 
+/// A list that is streamed: 30 MB, not compressible.
+fn fill_list(server: &Server, key: &str, seed: u64) {
+    let mut rng = keyferry_testkit::Rng::new(seed);
+    let mut conn = server.conn().unwrap();
+    for _ in 0..30 {
+        let mut push = cmd("RPUSH");
+        push.arg(key);
+        (0..1000).for_each(|_| {
+            push.arg(rng.bytes(1000));
+        });
+        push.exec(&mut conn).unwrap();
+    }
+}
+
+#[test]
+fn two_sources_do_not_mix_what_they_rebuild() {
+    let (one, two) = pair("redis-7.0");
+    let target = Server::start("redis-7.0").unwrap();
+    fill_list(&one, "one", 1);
+    fill_list(&two, "two", 2);
+    let start = |source: &Server| {
+        let args = ["--full-only", "--on-conflict", "replace"];
+        sync(&source.url(), &target.url()).args(args).spawn().unwrap()
+    };
+    for run in [start(&one), start(&two)] {
+        let exit = run.wait_exit(LONG).unwrap();
+        assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    }
+    for (source, key) in [(&one, "one"), (&two, "two")] {
+        let list = |server: &Server| ask::<Vec<Vec<u8>>>(server, 0, &format!("LRANGE {key} 0 -1"));
+        assert!(list(source) == list(&target), "{key} differs");
+    }
+    assert_eq!(target.keys().unwrap(), 2);
+}
+
+#[test]
+fn what_a_killed_run_has_built_goes_with_the_next() {
+    let (source, target) = pair("redis-7.0");
+    fill_list(&source, "list", 1);
+    let run = sync(&source.url(), &target.url()).spawn().unwrap();
+    let built = || !ask::<Vec<String>>(&target, 0, "KEYS __keyferry*").is_empty();
+    let caught = keyferry_testkit::wait_until("a part is there", LONG, || built() || target.keys().unwrap() > 0);
+    run.kill_9();
+    caught.unwrap();
+    let () = ask(&source, 0, "SET another 1");
+    let args = ["--full-only", "--on-conflict", "replace"];
+    let exit = sync(&source.url(), &target.url()).args(args).spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    differences(&source, &target).assert_equal();
+}
+
+#[test]
+fn a_large_module_value_is_restored_where_the_module_is() {
+    let start = || Server::builder("redis-7.0").module("hellotype").start().unwrap();
+    let (source, target) = (start(), start());
+    let mut conn = source.conn().unwrap();
+    for _ in 0..20 {
+        let mut pipe = redis::pipe();
+        (0..50_000).for_each(|_| {
+            pipe.cmd("HELLOTYPE.INSERT").arg("m").arg(i64::MAX).ignore();
+        });
+        let () = pipe.query(&mut conn).unwrap();
+    }
+    let exit = sync(&source.url(), &target.url()).arg("--full-only").spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    differences(&source, &target).assert_equal();
+    let without = Server::start("redis-7.0").unwrap();
+    let exit = sync(&source.url(), &without.url()).arg("--full-only").spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_fails(&exit, 1, "TGT-0017");
+}
+
 #[test]
 fn one_database_goes_where_the_url_says() {
     let (source, target) = pair("redis-7.0");

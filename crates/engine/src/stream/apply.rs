@@ -18,7 +18,7 @@ use super::{databases::Databases, expiry::Expiry, input::Input};
 use crate::{
     Stats,
     source::{Chunk, Decoded, Framing},
-    target::{Batch, FULL, Fed, Rebuild, Restore},
+    target::{Batch, Fed, Rebuild, Restore, decode_error},
 };
 
 /// A value of which so many bytes have come and not all is rebuilt piece by piece. Up to it a value is held in memory a
@@ -32,6 +32,13 @@ enum Phase {
     Snapshot(Box<rdb::Reader>),
     /// A large value within the snapshot.
     Value(Box<rdb::Reader>, Box<Rebuild>),
+    /// A value that has been read and is rebuilt from these bytes, of which so many are done with.
+    Held {
+        reader: Box<rdb::Reader>,
+        rebuild: Box<Rebuild>,
+        raw: Vec<u8>,
+        done: usize,
+    },
     /// The mark behind a snapshot of unknown length, of which `read` bytes came.
     Mark {
         mark: [u8; 40],
@@ -53,6 +60,7 @@ enum Read {
     NeedsInput,
     BatchFull,
     Value(Box<Rebuild>),
+    Held(Box<Rebuild>, Vec<u8>),
     End,
 }
 
@@ -60,8 +68,6 @@ enum Read {
 pub(crate) struct Apply<'a> {
     pub(super) stats: &'a Stats,
     pub(super) restore: Restore<'a>,
-    /// Values of the snapshot so far, to tell the places of rebuilt ones apart.
-    pub(super) values: u64,
     pub(super) databases: Databases,
     pub(super) expiry: Expiry,
     /// Database that the source has selected.
@@ -101,7 +107,6 @@ impl<'a> Apply<'a> {
             },
             restore,
             databases,
-            values: 0,
             source_db: 0,
             // Fresh connections are in database 0; said anyway, so that nothing depends on it.
             lane_db: None,
@@ -171,6 +176,7 @@ impl<'a> Apply<'a> {
             let (phase, more) = match std::mem::replace(&mut self.phase, Phase::Ended) {
                 Phase::Snapshot(reader) => self.decode_snapshot(reader)?,
                 Phase::Value(reader, rebuild) => self.decode_value(reader, rebuild)?,
+                Phase::Held { reader, rebuild, raw, done } => self.decode_held(reader, rebuild, raw, done)?,
                 Phase::Mark { mark, read } => self.decode_mark(mark, read)?,
                 Phase::Stream(scanner) => self.decode_stream(scanner)?,
                 Phase::Ended => (Phase::Ended, false),
@@ -194,6 +200,7 @@ impl<'a> Apply<'a> {
             Read::NeedsInput => Ok((Phase::Snapshot(reader), false)),
             Read::BatchFull => Ok((Phase::Snapshot(reader), true)),
             Read::Value(rebuild) => Ok((Phase::Value(reader, rebuild), true)),
+            Read::Held(rebuild, raw) => Ok((Phase::Held { reader, rebuild, raw, done: 0 }, true)),
             Read::End => Ok((self.end_of_snapshot(reader.offset())?, true)),
         }
     }
@@ -212,7 +219,13 @@ impl<'a> Apply<'a> {
                 Ok(Some((n, item))) => {
                     *used += n;
                     let end = matches!(item, rdb::Item::End { .. });
-                    self.on_item(item)?;
+                    if let rdb::Item::Entry(entry) = item {
+                        if let Some(rebuild) = self.on_entry(&entry)? {
+                            return Ok(Read::Held(Box::new(rebuild), entry.raw.to_vec()));
+                        }
+                    } else {
+                        self.on_item(item)?;
+                    }
                     if end {
                         return Ok(Read::End);
                     }
@@ -227,7 +240,7 @@ impl<'a> Apply<'a> {
                     return Ok(Read::Value(Box::new(self.begin_value(&entry)?)));
                 }
                 Ok(None) => return Ok(Read::NeedsInput),
-                Err(e) => return Err(snapshot_error(e)),
+                Err(e) => return Err(decode_error(e)),
             }
         }
         Ok(Read::BatchFull)
@@ -235,7 +248,7 @@ impl<'a> Apply<'a> {
 
     /// Rebuilds a large value as its bytes come.
     fn decode_value(&mut self, mut reader: Box<rdb::Reader>, mut rebuild: Box<Rebuild>) -> Result<(Phase, bool)> {
-        let (used, fed) = rebuild.feed(self.input.bytes(), &mut self.batch, FULL)?;
+        let (used, fed) = rebuild.feed(&self.restore, self.input.bytes(), &mut self.batch, self.now_ms)?;
         reader.pass(&self.input.bytes()[..used]);
         self.input.consume(used);
         self.stats.snapshot_bytes.set(reader.offset());
@@ -249,6 +262,25 @@ impl<'a> Apply<'a> {
                 Err(Error::new(ErrorKind::RdbCorrupt, what))
             }
             fed => Ok((Phase::Value(reader, rebuild), fed == Fed::BatchFull)),
+        }
+    }
+
+    /// Rebuilds a value that is whole in memory, a batch at a time: it may be far larger than its bytes here.
+    fn decode_held(
+        &mut self,
+        reader: Box<rdb::Reader>,
+        mut rebuild: Box<Rebuild>,
+        raw: Vec<u8>,
+        done: usize,
+    ) -> Result<(Phase, bool)> {
+        let (used, fed) = rebuild.feed(&self.restore, &raw[done..], &mut self.batch, self.now_ms)?;
+        match fed {
+            Fed::Finished => Ok((Phase::Snapshot(reader), true)),
+            Fed::BatchFull => Ok((Phase::Held { reader, rebuild, raw, done: done + used }, true)),
+            Fed::NeedsInput => {
+                let what = format!("read the snapshot: a value in front of byte {} ends too early", reader.offset());
+                Err(Error::new(ErrorKind::RdbCorrupt, what))
+            }
         }
     }
 
@@ -312,16 +344,4 @@ impl<'a> Apply<'a> {
         }
         Ok(true)
     }
-}
-
-fn snapshot_error(e: rdb::Error) -> Error {
-    let kind = match &e {
-        rdb::Error::UnknownType { .. } | rdb::Error::OpaqueModule { .. } | rdb::Error::FunctionPreGa { .. } => {
-            ErrorKind::RdbUnknownType
-        }
-        rdb::Error::UnsupportedVersion { .. } => ErrorKind::RdbVersion,
-        rdb::Error::OverLimit { .. } => ErrorKind::RdbTooLarge,
-        _ => ErrorKind::RdbCorrupt,
-    };
-    Error::new(kind, "read the snapshot").caused_by(e)
 }

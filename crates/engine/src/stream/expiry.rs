@@ -28,8 +28,10 @@ pub(crate) enum Rewritten {
     No,
     /// It was written with another deadline.
     Yes,
-    /// Likewise, and it does nothing but move the deadline of a key, without a condition.
+    /// Likewise, and it does nothing but move the deadline of a key, without a condition: 0 says that the key is gone.
     Deadline,
+    /// It goes out as it is, and 0 says that the key is gone.
+    Proof,
 }
 
 /// How a command says its deadline.
@@ -41,6 +43,10 @@ enum Form {
     SetEx(Unit),
     /// As an option somewhere behind this many arguments.
     Option { from: usize },
+    /// Likewise, before or behind `FIELDS numfields` and so many arguments for each field.
+    FieldOption { per_field: usize },
+    /// `PERSIST key`: no deadline any more.
+    Persist,
     /// `MSETEX numkeys key value ... [option]`.
     MultiOption,
     /// `RESTORE key ttl payload [ABSTTL]`.
@@ -70,8 +76,10 @@ fn form(name: &[u8]) -> Option<Form> {
         5 if is(b"GETEX") => Some(Form::Option { from: 2 }),
         6 if is(b"PSETEX") => Some(Form::SetEx(MILLIS)),
         6 if is(b"EXPIRE") => fixed(SECONDS, KEY),
-        6 if is(b"HSETEX") || is(b"HGETEX") => Some(Form::Option { from: 2 }),
+        6 if is(b"HSETEX") => Some(Form::FieldOption { per_field: 2 }),
+        6 if is(b"HGETEX") => Some(Form::FieldOption { per_field: 1 }),
         6 if is(b"MSETEX") => Some(Form::MultiOption),
+        7 if is(b"PERSIST") => Some(Form::Persist),
         7 if is(b"PEXPIRE") => fixed(MILLIS, KEY),
         7 if is(b"HEXPIRE") => fixed(SECONDS, FIELD),
         7 if is(b"RESTORE") => Some(Form::Restore),
@@ -95,6 +103,8 @@ impl Expiry {
             return Rewritten::No;
         }
         match form(request.name()) {
+            // Passed on only when there was a deadline: where there is none, there is no key either.
+            Some(Form::Persist) => Rewritten::Proof,
             Some(form) if self.apply(form, request, received_ms, out) => match form {
                 Form::Fixed { to: KEY, .. } if request.argc() == 3 => Rewritten::Deadline,
                 _ => Rewritten::Yes,
@@ -120,18 +130,20 @@ impl Expiry {
                 [b"SET", key, value].iter().for_each(|arg| encode::bulk(out, arg));
                 self.option(out, at, now);
             }
-            Form::Option { from } => return self.with_option(from, request, now, out),
+            Form::Option { from } => return self.with_option(from, 0, request, now, out),
+            Form::FieldOption { per_field } => return self.with_option(2, per_field, request, now, out),
+            Form::Persist => return false,
             Form::MultiOption => {
                 let pairs = request.arg(1).and_then(number).unwrap_or(u64::MAX);
                 let from = usize::try_from(pairs.saturating_mul(2).saturating_add(2)).unwrap_or(usize::MAX);
-                return self.with_option(from, request, now, out);
+                return self.with_option(from, 0, request, now, out);
             }
             Form::Restore => return self.with_restore(request, now, out),
         }
         true
     }
 
-    fn with_option(&self, from: usize, request: &Request<'_>, now: u64, out: &mut Vec<u8>) -> bool {
+    fn with_option(&self, from: usize, per_field: usize, request: &Request<'_>, now: u64, out: &mut Vec<u8>) -> bool {
         let mut args = request.args().enumerate().skip(from);
         let found = loop {
             let Some((i, arg)) = args.next() else { return false };
@@ -144,8 +156,17 @@ impl Expiry {
                 // What follows is a value to compare with, which may read like an option.
                 4 if is(b"IFEQ") || is(b"IFNE") => drop(args.next()),
                 5 if is(b"IFDEQ") || is(b"IFDNE") => drop(args.next()),
-                // Fields and their values follow.
-                6 if is(b"FIELDS") => return false,
+                // Fields, and their values, which may read like an option.
+                6 if per_field > 0 && is(b"FIELDS") => {
+                    let fields = args.next().and_then(|(_, n)| number(n)).unwrap_or(u64::MAX);
+                    let skip = usize::try_from(fields).unwrap_or(usize::MAX).saturating_mul(per_field);
+                    if skip > request.argc() {
+                        return false;
+                    }
+                    if skip > 0 {
+                        args.nth(skip - 1);
+                    }
+                }
                 _ => {}
             }
         };
@@ -168,10 +189,14 @@ impl Expiry {
         let Some(at) = self.deadline(request.arg(2).filter(|ttl| *ttl != b"0"), unit, now) else { return false };
         let add = self.restore_absttl && !absolute;
         let ttl = if self.restore_absttl { at } else { left(at, now) };
-        encode::array(out, request.argc() + usize::from(add));
+        // A target that does not know the word gets the time that is left instead.
+        let unknown = |i: usize, arg: &[u8]| !self.restore_absttl && i > 3 && arg.eq_ignore_ascii_case(b"ABSTTL");
+        let dropped = request.args().enumerate().filter(|&(i, arg)| unknown(i, arg)).count();
+        encode::array(out, request.argc() + usize::from(add) - dropped);
         for (i, arg) in request.args().enumerate() {
             match i {
                 2 => encode::bulk_int(out, ttl),
+                _ if unknown(i, arg) => {}
                 _ => encode::bulk(out, arg),
             }
         }
@@ -231,7 +256,7 @@ mod tests {
         let (mut wire, mut out) = (Vec::new(), Vec::new());
         encode::command(&mut wire, &args);
         let request = Scanner::new(Limits::default()).next(&wire).unwrap().unwrap();
-        if expiry.rewrite(&request, NOW, &mut out) == Rewritten::No {
+        if matches!(expiry.rewrite(&request, NOW, &mut out), Rewritten::No | Rewritten::Proof) {
             assert!(out.is_empty());
             return None;
         }
@@ -259,10 +284,12 @@ mod tests {
             ("SET PX EX PX 10", "SET PX EX PXAT 1005010", "SET PX EX PX 5010"),
             ("GETEX k PX 10", "GETEX k PXAT 1005010", "GETEX k PX 5010"),
             ("HSETEX h PX 10 FIELDS 1 EX 3", "HSETEX h PXAT 1005010 FIELDS 1 EX 3", "HSETEX h PX 5010 FIELDS 1 EX 3"),
+            ("HSETEX h FIELDS 1 EX 3 PX 10", "HSETEX h FIELDS 1 EX 3 PXAT 1005010", "HSETEX h FIELDS 1 EX 3 PX 5010"),
+            ("HGETEX h FIELDS 1 EX PX 10", "HGETEX h FIELDS 1 EX PXAT 1005010", "HGETEX h FIELDS 1 EX PX 5010"),
             ("MSETEX 1 EX PX PX 10", "MSETEX 1 EX PX PXAT 1005010", "MSETEX 1 EX PX PX 5010"),
             ("RESTORE k 10 p REPLACE", "RESTORE k 1005010 p REPLACE ABSTTL", "RESTORE k 5010 p REPLACE"),
-            ("RESTORE k 2000000 p ABSTTL", "RESTORE k 2005000 p ABSTTL", "RESTORE k 1005000 p ABSTTL"),
-            ("RESTORE k 900000 p ABSTTL", "RESTORE k 1005000 p ABSTTL", "RESTORE k 5000 p ABSTTL"),
+            ("RESTORE k 2000000 p ABSTTL", "RESTORE k 2005000 p ABSTTL", "RESTORE k 1005000 p"),
+            ("RESTORE k 900000 p ABSTTL", "RESTORE k 1005000 p ABSTTL", "RESTORE k 5000 p"),
         ] {
             assert_eq!(rewrite(words, new).as_deref(), Some(to_new), "{words}");
             assert_eq!(rewrite(words, old).as_deref(), Some(to_old), "{words}");

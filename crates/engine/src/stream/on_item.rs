@@ -16,13 +16,6 @@ impl Apply<'_> {
                     self.clear_target();
                 }
             }
-            Item::Entry(entry) => {
-                if let Some(db) = self.databases.target_of(entry.db) {
-                    self.select(db, 0);
-                    self.values += 1;
-                    self.restore.entry(&mut self.batch, &entry, self.values, self.now_ms)?;
-                }
-            }
             Item::Function { code } => self.load_functions(code)?,
             // rdb.c rdbPopulateSaveInfo, Redis 7.2: the stream of a replica goes on in this database without a SELECT.
             Item::Aux { key: b"repl-stream-db", value } => {
@@ -33,7 +26,14 @@ impl Apply<'_> {
             Item::Aux { key: b"lua", value } => {
                 self.batch.command(What::Setup, 0, &[b"SCRIPT", b"LOAD", value]);
             }
-            Item::Aux { .. } | Item::SelectDb(_) | Item::ResizeDb { .. } | Item::SlotInfo { .. } => {}
+            // What a killed run may have left in its middle.
+            Item::SelectDb(db) => {
+                if let Some(db) = self.databases.target_of(db) {
+                    self.select(db, 0);
+                    self.batch.command(What::Setup, 0, &[b"DEL", &self.restore.place]);
+                }
+            }
+            Item::Aux { .. } | Item::ResizeDb { .. } | Item::SlotInfo { .. } => {}
             Item::SlotImport { .. } => {
                 let what = "read the snapshot: the source is importing slots of a cluster";
                 return Err(Error::new(ErrorKind::RdbUnknownType, what));
@@ -42,17 +42,26 @@ impl Apply<'_> {
                 let name = String::from_utf8_lossy(&module).into_owned();
                 tracing::warn!(module = name, "data that a module keeps beside its keys is not copied");
             }
-            Item::End { .. } => {}
+            Item::Entry(_) | Item::End { .. } => {}
         }
         Ok(())
+    }
+
+    /// Adds the command for a key; gives its value back when it must be rebuilt.
+    pub(super) fn on_entry(&mut self, entry: &Entry<'_>) -> Result<Option<Rebuild>> {
+        let Some(db) = self.databases.target_of(entry.db) else { return Ok(None) };
+        self.select(db, 0);
+        if self.restore.entry(&mut self.batch, entry, self.now_ms)? {
+            return Ok(None);
+        }
+        Rebuild::begin_whole(&self.restore, entry, self.now_ms).map(Some)
     }
 
     /// Begins a value that is too large to be held in memory.
     pub(super) fn begin_value(&mut self, entry: &Entry<'_>) -> Result<Rebuild> {
         let Some(db) = self.databases.target_of(entry.db) else { return Ok(Rebuild::leave_out(entry)) };
         self.select(db, 0);
-        self.values += 1;
-        Rebuild::begin(&self.restore, entry, self.values, self.now_ms)
+        Rebuild::begin(&self.restore, entry, self.now_ms)
     }
 
     /// Makes the lane write to `db` of the target.

@@ -7,7 +7,7 @@ use keyferry_keyspace::{
     Db,
     command::{Class, CommandName, classify},
 };
-use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side};
 use keyferry_resp::request::Request;
 
 use super::{apply::Apply, databases::Databases, expiry::Rewritten};
@@ -79,6 +79,13 @@ impl Apply<'_> {
             Rewritten::No => self.batch.bytes.extend_from_slice(request.bytes()),
             Rewritten::Yes => {}
             Rewritten::Deadline => self.batch.last_is(What::Deadline),
+            Rewritten::Proof => {
+                self.batch.bytes.extend_from_slice(request.bytes());
+                // A key that the target has kept of its own may have had no deadline.
+                if self.restore.on_conflict != OnConflict::Ignore {
+                    self.batch.last_is(What::Deadline);
+                }
+            }
         }
     }
 

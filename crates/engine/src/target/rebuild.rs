@@ -10,7 +10,7 @@
 use keyferry_keyspace::{Flavor, ServerVersion};
 use keyferry_model::{Error, ErrorKind, OnUnsupported, Result};
 use keyferry_rdb::{
-    Entry, Group,
+    self as rdb, Entry, Group, ValueType,
     object::{DecodeLimits, Element, ValueDecoder},
     rebuild::{FieldTtl, PendingIds, Plan, Rebuilder, Refusal, Target},
 };
@@ -20,8 +20,15 @@ use super::{
     restore::Restore,
 };
 
-/// Under this name a value is built; a number follows. What a killed run leaves is removed by the next one.
-const PLACE: &str = "__keyferry_rebuild:";
+/// The key under which the values of one source are built, one after the other, in the database in which they belong:
+/// no two sources share it, and what a killed run has left is removed by the next one.
+pub(crate) fn place(source_id: &str) -> Vec<u8> {
+    format!("__keyferry_rebuild:{source_id}").into_bytes()
+}
+
+/// A target takes a payload in one piece up to `proto-max-bulk-len`, which is 512 MiB if nobody has changed it; less
+/// what a payload has around the value.
+const MAX_PAYLOAD: usize = (512 << 20) - 64;
 
 /// Moves what was built to its key; answers 0 when the key is there and stays. A value whose time is over while it is
 /// built is gone: that is no failure.
@@ -33,16 +40,34 @@ const MOVE: &[u8] = b"if redis.call('EXISTS',KEYS[1])==0 then return 1 end \
 /// A value on its way.
 pub(crate) struct Rebuild {
     decoder: ValueDecoder,
-    /// `None`: the value is read and left out.
-    build: Option<Build>,
+    to: To,
+}
+
+/// What becomes of a value.
+enum To {
+    Commands(Box<Build>),
+    /// It is collected whole and restored: only its module can write it.
+    Payload(Payload),
+    /// It is read and left out.
+    Nothing,
 }
 
 struct Build {
     rebuilder: Rebuilder,
+    db: u32,
     key: Vec<u8>,
     place: Vec<u8>,
     expire_ms: i64,
     overwrite: bool,
+}
+
+struct Payload {
+    key: Vec<u8>,
+    kind: ValueType,
+    version: u16,
+    db: u32,
+    expire_ms: Option<u64>,
+    raw: Vec<u8>,
 }
 
 /// Why feeding has paused.
@@ -54,11 +79,23 @@ pub(crate) enum Fed {
 }
 
 impl Rebuild {
-    /// Begins the value of `entry`, whose raw bytes are then fed. `number` tells the places of values apart.
+    /// Begins the value of `entry`, whose raw bytes are then fed.
     ///
     /// Errors: `UnsupportedByTarget` when the target cannot hold it and the user wants to know.
-    pub(crate) fn begin(restore: &Restore<'_>, entry: &Entry<'_>, number: u64, now_ms: u64) -> Result<Self> {
+    pub(crate) fn begin(restore: &Restore<'_>, entry: &Entry<'_>, now_ms: u64) -> Result<Self> {
         let group = entry.kind.group();
+        if let (Group::Module, Some(version)) = (group, restore.readable(entry)) {
+            let payload = Payload {
+                key: entry.key.to_vec(),
+                kind: entry.kind,
+                version,
+                db: entry.db,
+                expire_ms: entry.expire_ms,
+                raw: Vec::new(),
+            };
+            let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
+            return Ok(Self { decoder, to: To::Payload(payload) });
+        }
         let target = abilities(&restore.server);
         let lacks = match group {
             Group::Module => true,
@@ -81,7 +118,7 @@ impl Rebuild {
             })?;
             return Ok(Self::leave_out(entry));
         }
-        let place = format!("{PLACE}{number}").into_bytes();
+        let place = restore.place.clone();
         let keep =
             FieldTtl::Keep { floor_ms: if restore.grace_ms > 0 { now_ms } else { 0 }, grace_ms: restore.grace_ms };
         let plan = Plan { field_ttl: if target.field_ttl { keep } else { FieldTtl::Drop }, ..Plan::default() };
@@ -90,62 +127,60 @@ impl Rebuild {
             restore.degraded("hash field deadline");
         }
         let expire_ms = entry.expire_ms.map_or(0, |at| restore.deadline(at, now_ms));
-        let build = Build { rebuilder, key: entry.key.to_vec(), place, expire_ms, overwrite: restore.overwrites() };
+        let (key, overwrite) = (entry.key.to_vec(), restore.overwrites());
+        let build = Build { rebuilder, db: entry.db, key, place, expire_ms, overwrite };
         let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
-        Ok(Self { decoder, build: Some(build) })
+        Ok(Self { decoder, to: To::Commands(Box::new(build)) })
     }
 
     /// Reads the value of `entry` and leaves it out.
     pub(crate) fn leave_out(entry: &Entry<'_>) -> Self {
-        Self { decoder: ValueDecoder::new(entry.kind, DecodeLimits::default()), build: None }
+        Self { decoder: ValueDecoder::new(entry.kind, DecodeLimits::default()), to: To::Nothing }
     }
 
-    /// Rebuilds a value that is whole in memory.
-    pub(crate) fn whole(
-        restore: &Restore<'_>,
-        batch: &mut Batch,
-        entry: &Entry<'_>,
-        number: u64,
-        now_ms: u64,
-    ) -> Result<()> {
-        let mut this = Self::begin(restore, entry, number, now_ms)?;
-        if entry.kind.group() == Group::Stream
-            && let Some(build) = this.build.take()
-        {
-            let rebuilder = build.rebuilder.with_pending(pending(entry)?);
-            this.build = Some(Build { rebuilder, ..build });
-        }
-        let mut raw = entry.raw;
-        loop {
-            let (used, fed) = this.feed(raw, batch, usize::MAX)?;
-            raw = &raw[used..];
-            match fed {
-                Fed::Finished => return Ok(()),
-                Fed::NeedsInput if used == 0 => return Err(corrupt("the value ends too early")),
-                _ => {}
+    /// Begins a value that is whole in memory. Of a stream, entries that are pending and deleted go along too, which
+    /// needs a look ahead.
+    pub(crate) fn begin_whole(restore: &Restore<'_>, entry: &Entry<'_>, now_ms: u64) -> Result<Self> {
+        let Self { decoder, to } = Self::begin(restore, entry, now_ms)?;
+        let to = match to {
+            To::Commands(build) if entry.kind.group() == Group::Stream => {
+                let rebuilder = build.rebuilder.with_pending(pending(entry)?);
+                To::Commands(Box::new(Build { rebuilder, ..*build }))
             }
-        }
+            to => to,
+        };
+        Ok(Self { decoder, to })
     }
 
-    /// Adds commands for what `input` holds of the value, until about `room` bytes stand in the batch, and says how many
-    /// bytes of it are done with.
-    pub(crate) fn feed(&mut self, input: &[u8], batch: &mut Batch, room: usize) -> Result<(usize, Fed)> {
+    /// Adds commands for what `input` holds of the value, until the batch is full, and says how many bytes of it are done
+    /// with.
+    pub(crate) fn feed(
+        &mut self,
+        restore: &Restore<'_>,
+        input: &[u8],
+        batch: &mut Batch,
+        now_ms: u64,
+    ) -> Result<(usize, Fed)> {
         let mut done = 0;
         loop {
-            if batch.bytes.len() >= room {
+            if batch.is_full() {
                 return Ok((done, Fed::BatchFull));
             }
-            let (used, element) =
-                self.decoder.next(&input[done..]).map_err(|e| corrupt("read a value").caused_by(e))?;
+            let (used, element) = self.decoder.next(&input[done..]).map_err(decode_error)?;
             let end = matches!(element, Some(Element::End));
             let nothing = element.is_none();
-            if let (Some(element), Some(build)) = (element, &mut self.build) {
+            if let (Some(element), To::Commands(build)) = (element, &mut self.to) {
                 build.push(&element, batch)?;
+            }
+            if let To::Payload(payload) = &mut self.to {
+                payload.add(&input[done..done + used])?;
             }
             done += used;
             if end {
-                if let Some(build) = &self.build {
-                    build.finish(batch);
+                match &self.to {
+                    To::Commands(build) => build.finish(restore, batch)?,
+                    To::Payload(payload) => payload.finish(restore, batch, now_ms),
+                    To::Nothing => {}
                 }
                 return Ok((done, Fed::Finished));
             }
@@ -156,21 +191,54 @@ impl Rebuild {
     }
 }
 
+impl Payload {
+    fn add(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.raw.len() + bytes.len() > MAX_PAYLOAD {
+            let what = format!("read the snapshot: a module value of database {} is larger than 512 MiB", self.db);
+            return Err(Error::new(ErrorKind::RdbTooLarge, what));
+        }
+        self.raw.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finish(&self, restore: &Restore<'_>, batch: &mut Batch, now_ms: u64) {
+        let entry = Entry {
+            key: &self.key,
+            kind: self.kind,
+            raw: &self.raw,
+            meta: &[],
+            expire_ms: self.expire_ms,
+            idle_s: None,
+            freq: None,
+            db: self.db,
+        };
+        restore.restore(batch, &entry, self.version, now_ms);
+    }
+}
+
 impl Build {
     fn push(&mut self, element: &Element<'_>, batch: &mut Batch) -> Result<()> {
         let (before, at) = (self.rebuilder.commands(), batch.bytes.len());
-        self.rebuilder.push(element, &mut batch.bytes).map_err(|e| refused(&e, 0))?;
+        self.rebuilder.push(element, &mut batch.bytes).map_err(|e| refused(&e, self.db))?;
         for _ in before..self.rebuilder.commands() {
             batch.expect_at(What::Setup, 0, at);
         }
         Ok(())
     }
 
-    fn finish(&self, batch: &mut Batch) {
+    fn finish(&self, restore: &Restore<'_>, batch: &mut Batch) -> Result<()> {
+        // Without them a producer that repeats an entry would double it.
+        let losses = self.rebuilder.losses();
+        if losses.produced > 0 || losses.stream_settings > 0 {
+            restore.lacks("stream producer ids", || {
+                format!("rebuild a stream of database {}: the ids of its producers cannot be carried", self.db)
+            })?;
+        }
         let overwrite: &[u8] = if self.overwrite { b"1" } else { b"0" };
         let expire = self.expire_ms.to_string();
         let args: [&[u8]; 7] = [b"EVAL", MOVE, b"2", &self.place, &self.key, overwrite, expire.as_bytes()];
         batch.command(What::Move, 0, &args);
+        Ok(())
     }
 }
 
@@ -189,19 +257,30 @@ fn pending(entry: &Entry<'_>) -> Result<PendingIds> {
     let mut decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
     let (mut ids, mut raw) = (PendingIds::default(), entry.raw);
     loop {
-        let (used, element) = decoder.next(raw).map_err(|e| corrupt("read a stream").caused_by(e))?;
+        let (used, element) = decoder.next(raw).map_err(decode_error)?;
         match element {
             Some(Element::End) => return Ok(ids),
             Some(element) => ids.note(&element),
-            None if used == 0 => return Err(corrupt("the stream ends too early")),
+            None if used == 0 => {
+                return Err(Error::new(ErrorKind::RdbCorrupt, "read the snapshot: a stream ends too early"));
+            }
             None => {}
         }
         raw = &raw[used..];
     }
 }
 
-fn corrupt(what: &str) -> Error {
-    Error::new(ErrorKind::RdbCorrupt, format!("read the snapshot: {what}"))
+/// What a fault in the snapshot means.
+pub(crate) fn decode_error(e: rdb::Error) -> Error {
+    let kind = match &e {
+        rdb::Error::UnknownType { .. } | rdb::Error::OpaqueModule { .. } | rdb::Error::FunctionPreGa { .. } => {
+            ErrorKind::RdbUnknownType
+        }
+        rdb::Error::UnsupportedVersion { .. } => ErrorKind::RdbVersion,
+        rdb::Error::OverLimit { .. } => ErrorKind::RdbTooLarge,
+        _ => ErrorKind::RdbCorrupt,
+    };
+    Error::new(kind, "read the snapshot").caused_by(e)
 }
 
 fn refused(refusal: &Refusal, db: u32) -> Error {

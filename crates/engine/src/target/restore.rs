@@ -9,10 +9,7 @@ use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result};
 use keyferry_rdb::{Entry, Group, ValueType, dump, string};
 use keyferry_resp::encode;
 
-use super::{
-    batch::{Batch, What},
-    rebuild::Rebuild,
-};
+use super::batch::{Batch, What};
 use crate::Stats;
 
 /// Writes keys of the snapshot into batches.
@@ -22,6 +19,8 @@ pub(crate) struct Restore<'a> {
     pub(crate) server: ServerVersion,
     pub(crate) on_conflict: OnConflict,
     pub(crate) on_unsupported: OnUnsupported,
+    /// Where values are rebuilt: see [`super::place`].
+    pub(crate) place: Vec<u8>,
     /// Added to every deadline, in milliseconds: see `stream/expiry.rs`.
     pub(crate) grace_ms: u64,
 }
@@ -32,9 +31,9 @@ impl Restore<'_> {
         matches!(self.on_conflict, OnConflict::Replace | OnConflict::Clear)
     }
 
-    /// Adds the command that makes `entry` on the target. `now_ms` is the time of this machine, for targets that take
-    /// no absolute expiry.
-    pub(crate) fn entry(&self, batch: &mut Batch, entry: &Entry<'_>, number: u64, now_ms: u64) -> Result<()> {
+    /// Adds the command that makes `entry` on the target, or says that it must be rebuilt (`false`). `now_ms` is the time
+    /// of this machine, for targets that take no absolute expiry.
+    pub(crate) fn entry(&self, batch: &mut Batch, entry: &Entry<'_>, now_ms: u64) -> Result<bool> {
         let simple = entry.expire_ms.is_none() || self.server.set_pxat();
         if simple && entry.kind == ValueType::STRING && entry.meta.is_empty() {
             // A compressed string stays compressed on its way: the target expands it.
@@ -43,31 +42,34 @@ impl Restore<'_> {
             match text.0 {
                 string::Str::Bytes(value) => {
                     self.set(batch, entry, now_ms, |out| encode::bulk(out, value));
-                    return Ok(());
+                    return Ok(true);
                 }
                 string::Str::Int(n) => {
                     self.set(batch, entry, now_ms, |out| encode::bulk_int(out, n));
-                    return Ok(());
+                    return Ok(true);
                 }
                 _ => {}
             }
         }
-        match self.readable(entry) {
-            Some(version) => self.restore(batch, entry, version, now_ms),
-            None => Rebuild::whole(self, batch, entry, number, now_ms)?,
+        let version = self.readable(entry);
+        if let Some(version) = version {
+            self.restore(batch, entry, version, now_ms);
         }
-        Ok(())
+        Ok(version.is_some())
     }
 
     /// The version for the payload's footer: the lowest that the value allows. `None` when the target cannot read it.
-    fn readable(&self, entry: &Entry<'_>) -> Option<u16> {
+    pub(crate) fn readable(&self, entry: &Entry<'_>) -> Option<u16> {
         let lowest = u16::try_from(entry.kind.dump_version()).unwrap_or(u16::MAX);
         let limit = self.server.dump_version();
         // 5.0 and 6.0 end their own process at a module value that they cannot load.
         let safe = entry.kind.group() != Group::Module || self.server.redis >= (6, 2, 0);
         // Metadata that modules attach to keys goes with the value only where they do the same.
         let plain = entry.meta.is_empty();
-        (safe && plain && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest)).then_some(lowest)
+        // Deadlines of fields get their grace only one by one.
+        let as_is = self.grace_ms == 0 || !entry.kind.has_field_ttl();
+        (safe && plain && as_is && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest))
+            .then_some(lowest)
     }
 
     /// Counts what the target cannot hold, or ends the task, as the user chose.
@@ -101,7 +103,7 @@ impl Restore<'_> {
         }
     }
 
-    fn restore(&self, batch: &mut Batch, entry: &Entry<'_>, version: u16, now_ms: u64) {
+    pub(crate) fn restore(&self, batch: &mut Batch, entry: &Entry<'_>, version: u16, now_ms: u64) {
         let absttl = self.server.restore_absttl();
         match entry.expire_ms.map(|at| self.deadline(at, now_ms)) {
             Some(at) if !absttl => {

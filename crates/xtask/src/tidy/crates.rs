@@ -18,7 +18,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
     // L2.
     ("keyferry-engine", &["keyferry-keyspace", "keyferry-resp", "keyferry-rdb", "keyferry-model", "keyferry-net"]),
     // L3.
-    ("keyferry-cli", &["keyferry-keyspace", "keyferry-model", "keyferry-net", "keyferry-engine"]),
+    ("keyferry-cli", &["keyferry-keyspace", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-engine"]),
     // For development. The test kit knows nothing of the product, or it could not contradict it.
     ("keyferry-testkit", &[]),
     ("xtask", &["keyferry-testkit"]),

@@ -151,11 +151,9 @@ impl Visit for Info {
     fn item(&mut self, item: &Item<'_>) -> Result<()> {
         match item {
             Item::Header { version, magic } => self.header = Some((*magic, *version)),
-            Item::Aux { key, value } => {
-                if self.aux.len() < MAX_LISTED {
-                    self.aux.push((shown(key), shown(value)));
-                }
-            }
+            // rdb.c rdbSaveSlotInfo, Valkey 8.1: as an AUX field what Redis writes with an opcode.
+            Item::Aux { key: b"slot-info", .. } => self.slots += 1,
+            Item::Aux { key, value } if self.aux.len() < MAX_LISTED => self.aux.push((shown(key), shown(value))),
             Item::Function { code } => {
                 self.function_count += 1;
                 if self.functions.len() < MAX_LISTED {

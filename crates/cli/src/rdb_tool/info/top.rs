@@ -99,7 +99,8 @@ mod tests {
             let (key, at) = (vec![b'k'; 2000], at as u64);
             top.add(&Found { db: 0, key, kind: ValueType::STRING, expire_ms: None, at, value_at: at }, bytes);
         }
-        let found: Vec<_> = top.sorted().into_iter().map(|large| (large.bytes, large.at, large.key.len(), large.cut)).collect();
+        let found: Vec<_> =
+            top.sorted().into_iter().map(|large| (large.bytes, large.at, large.key.len(), large.cut)).collect();
         assert_eq!(found, [(9, 1, KEY, true), (9, 3, KEY, true), (9, 5, KEY, true)]);
     }
 
