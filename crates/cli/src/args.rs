@@ -27,7 +27,9 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct SyncArgs {
     /// Where the data is.
-    #[arg(help = "redis://[user:password@]host:port[/db], rediss:// for TLS. With /db only that database is copied")]
+    #[arg(
+        help = "redis://[user:password@]host:port[/db], rediss:// for TLS. With /db only that database is copied. Or file:PATH, a dump file, which is copied once"
+    )]
     pub(crate) source: String,
     /// Where it goes.
     #[arg(

@@ -2,11 +2,12 @@
 
 use std::{
     io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
     time::Instant,
 };
 
-use keyferry_engine::{Outcome, Stats, run};
+use keyferry_engine::{Outcome, Stats, load, run};
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side, SyncSpec};
 use keyferry_net::Endpoint;
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,15 +55,23 @@ pub(crate) fn say(line: &str) {
 }
 
 fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> {
-    let mut source = Endpoint::parse(Side::Source, &args.source)?;
+    let mut source = match args.source.strip_prefix("file:") {
+        Some(path) => Source::File(path.trim_start_matches("//").into()),
+        None => Source::Server(Endpoint::parse(Side::Source, &args.source)?),
+    };
     let mut target = Endpoint::parse(Side::Target, &args.target)?;
-    if let Some(found) = password(Side::Source, args.source_password_file.as_deref())? {
-        source.password = Some(found);
+    if let Source::Server(source) = &mut source {
+        if let Some(found) = password(Side::Source, args.source_password_file.as_deref())? {
+            source.password = Some(found);
+        }
+        source.ca_file.clone_from(&args.source_tls_ca);
+    } else if args.stop_when_synced || target.db.is_some() {
+        let what = "load a file: there is nothing to follow, and its databases keep their numbers";
+        return Err(Error::new(ErrorKind::BadUrl, what));
     }
     if let Some(found) = password(Side::Target, args.target_password_file.as_deref())? {
         target.password = Some(found);
     }
-    source.ca_file.clone_from(&args.source_tls_ca);
     target.ca_file.clone_from(&args.target_tls_ca);
     let spec = SyncSpec {
         on_conflict: args.on_conflict,
@@ -83,7 +92,12 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
     let result = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut signals = Signals::listen().or_err(ErrorKind::Internal, || "listen for signals".into())?;
-        let run = run(&source, &target, &spec, stats, &stop);
+        let run = async {
+            match &source {
+                Source::Server(source) => run(source, &target, &spec, stats, &stop).await,
+                Source::File(path) => load(path, &target, &spec, stats, &stop).await,
+            }
+        };
         tokio::pin!(run);
         loop {
             tokio::select! {
@@ -106,14 +120,23 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
     result
 }
 
+/// Where the data comes from.
+enum Source {
+    Server(Endpoint),
+    File(PathBuf),
+}
+
 /// The same two endpoints are the same task, whoever starts it.
-fn default_task(source: &Endpoint, target: &Endpoint) -> String {
+fn default_task(source: &Source, target: &Endpoint) -> String {
     let name = |e: &Endpoint| {
         let host: String =
             e.host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
         format!("{host}_{}{}", e.port, e.db.map_or_else(String::new, |db| format!("_{db}")))
     };
-    format!("{}-to-{}", name(source), name(target))
+    match source {
+        Source::Server(source) => format!("{}-to-{}", name(source), name(target)),
+        Source::File(_) => format!("file-to-{}", name(target)),
+    }
 }
 
 /// Ctrl-C and the stop request of a service manager.

@@ -35,17 +35,10 @@ pub(crate) async fn ask(
     let source_info = source_conn.info("all").await?;
     let target_info = target_conn.info("all").await?;
     let source_version = version(&source_info, source, OLDEST_SOURCE)?;
-    let target_version = version(&target_info, target, OLDEST_TARGET)?;
     if let Some(why) = same_data(&source_info, &target_info, target) {
         return Err(Error::new(ErrorKind::SameInstance, format!("compare {source} with {target}: {why}")));
     }
-    if info::field(target_info.as_bytes(), "role") == Some("slave") {
-        let of = info::field(target_info.as_bytes(), "master_host").unwrap_or("an unknown primary");
-        return Err(Error::new(
-            ErrorKind::TargetReplica,
-            format!("check the target {target}: it is a replica of {of}"),
-        ));
-    }
+    let target_version = can_be_written(&target_info, target)?;
     if info::field(source_info.as_bytes(), "master_repl_offset").is_none() {
         let what = format!("read INFO of the source {source}: it does not tell its replication offset");
         return Err(Error::new(ErrorKind::Protocol(Side::Source), what));
@@ -71,6 +64,22 @@ pub(crate) async fn ask(
     let id = |name| info::field(source_info.as_bytes(), name);
     let source_id = id("run_id").or(id("master_replid")).unwrap_or_default().to_owned();
     Ok(Facts { target: target_version, source: source_version, source_id, source_keys })
+}
+
+/// The version of a target that nothing but its own state is asked about.
+pub(crate) async fn ask_target(conn: &mut Connection, target: &Endpoint) -> Result<ServerVersion> {
+    let text = conn.info("all").await?;
+    can_be_written(&text, target)
+}
+
+fn can_be_written(text: &str, target: &Endpoint) -> Result<ServerVersion> {
+    let version = version(text, target, OLDEST_TARGET)?;
+    if info::field(text.as_bytes(), "role") == Some("slave") {
+        let of = info::field(text.as_bytes(), "master_host").unwrap_or("an unknown primary");
+        let what = format!("check the target {target}: it is a replica of {of}");
+        return Err(Error::new(ErrorKind::TargetReplica, what));
+    }
+    Ok(version)
 }
 
 /// Why both are one and the same, as far as INFO tells. Writing to the primary that the source itself follows would

@@ -12,11 +12,13 @@
 
 mod backoff;
 mod checks;
+mod load;
 mod run;
 mod source;
 mod stats;
 mod stream;
 mod target;
 
+pub use load::load;
 pub use run::{Outcome, run};
 pub use stats::{Mark, Stats};

@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// Chunks between receiver and decoder: at 256 KiB each, 2 MiB.
-const CHUNKS: usize = 8;
+pub(crate) const CHUNKS: usize = 8;
 /// Batches between decoder and lane: one, since a batch may hold a value of any size; the lane has its own bound for
 /// what is in flight.
-const BATCHES: usize = 1;
+pub(crate) const BATCHES: usize = 1;
 /// Emptied batches that are kept for the decoder.
-const SPARE: usize = 16;
+pub(crate) const SPARE: usize = 16;
 /// A clean stop is over within 5 s, two of which the command line may need for its last words: after this time what is
 /// still in flight is given up.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -62,7 +62,11 @@ pub async fn run(
             None => Ok(Outcome::Interrupted),
         }
     };
-    let outcome = outcome.await;
+    ended(stats, outcome.await)
+}
+
+/// Shows how a task has ended.
+pub(crate) fn ended(stats: &Stats, outcome: Result<Outcome>) -> Result<Outcome> {
     match &outcome {
         Ok(_) => stats.set_phase(Phase::Stopped),
         Err(e) => {
@@ -71,6 +75,13 @@ pub async fn run(
         }
     }
     outcome
+}
+
+/// Is over when a stop was asked for and has taken too long.
+pub(crate) async fn drained(stop: &CancellationToken) {
+    stop.cancelled().await;
+    sleep(DRAIN).await;
+    tracing::warn!("stopped with replies of the target outstanding");
 }
 
 /// Everything that is needed to begin.
@@ -181,10 +192,6 @@ async fn follow(
             follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
         )
     };
-    let given_up = async {
-        stop.cancelled().await;
-        sleep(DRAIN).await;
-    };
     tokio::select! {
         biased;
         result = work => {
@@ -195,9 +202,6 @@ async fn follow(
                 false => Outcome::Copied,
             })
         }
-        () = given_up => {
-            tracing::warn!("stopped with replies of the target outstanding");
-            Ok(Outcome::Interrupted)
-        }
+        () = drained(stop) => Ok(Outcome::Interrupted),
     }
 }

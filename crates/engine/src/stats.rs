@@ -131,6 +131,11 @@ impl Stats {
         lock(&self.unsupported).clone()
     }
 
+    /// Whether the snapshot is on the target.
+    pub(crate) fn is_copied(&self) -> bool {
+        self.copied.load(Relaxed)
+    }
+
     pub(crate) fn is_in_step(&self) -> bool {
         let following = self.phase() == Phase::Incremental && self.copied.load(Relaxed);
         following && lock(&self.standing).in_step(Instant::now())

@@ -205,6 +205,28 @@ fn a_large_module_value_is_restored_where_the_module_is() {
 }
 
 #[test]
+fn a_dump_file_is_a_source_too() {
+    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-6.2").unwrap());
+    data::fill_mixed(&source.url(), 4000, 7).unwrap();
+    let () = ask(&source, 0, "FUNCTION FLUSH");
+    let () = ask(&source, 0, "SAVE");
+    let file = source.dir().join("dump.rdb");
+    let url = format!("file:{}", file.display());
+    let run = |url: &str, args: &[&str]| sync(url, &target.url()).args(args).spawn().unwrap().wait_exit(LONG).unwrap();
+    let exit = run(&url, &[]);
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    differences(&source, &target).assert_equal();
+    assert_fails(&run(&url, &[]), 3, "TGT-0012");
+    assert_fails(&run(&url, &["--stop-when-synced"]), 2, "CFG-0001");
+    assert_fails(&run("file:/no/such/file", &["--on-conflict", "replace"]), 2, "CFG-0007");
+    let whole = std::fs::read(&file).unwrap();
+    let cut = source.dir().join("cut.rdb");
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let url = format!("file:{}", cut.display());
+    assert_fails(&run(&url, &["--on-conflict", "replace"]), 1, "RDB-0001");
+}
+
+#[test]
 fn one_database_goes_where_the_url_says() {
     let (source, target) = pair("redis-7.0");
     for db in [0, 3, 5] {

@@ -6,5 +6,5 @@ mod receiver;
 mod reports;
 
 pub(crate) use handshake::{Framing, Link, Start, psync};
-pub(crate) use receiver::{Chunk, Decoded, Receiver};
+pub(crate) use receiver::{CHUNK, Chunk, Decoded, Receiver};
 pub(crate) use reports::follow_reports;

@@ -28,7 +28,7 @@ use crate::{Stats, backoff::Backoff, stats::lock};
 
 /// Large enough that a copy over loopback spends its time in the servers, small enough that a full channel of them
 /// (see `run.rs`) stays a few MiB.
-const CHUNK: usize = 256 * 1024;
+pub(crate) const CHUNK: usize = 256 * 1024;
 /// As often as a replica of the source's own kind does it.
 const ACK_EVERY: Duration = Duration::from_secs(1);
 /// A source that does not take 40 bytes in this time is gone.
@@ -51,7 +51,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    fn now(bytes: Bytes) -> Self {
+    pub(crate) fn now(bytes: Bytes) -> Self {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         Self { bytes, received_ms: since_epoch.map_or(0, |d| d.as_millis() as u64) }
     }

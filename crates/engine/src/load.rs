@@ -1,0 +1,122 @@
+//! A dump file as the source: its snapshot goes the same way as that of a server, and nothing follows it.
+
+use std::path::Path;
+
+use keyferry_keyspace::ReplOffset;
+use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, SyncSpec};
+use keyferry_net::{Connection, Endpoint};
+use tokio::{
+    fs::File,
+    io::AsyncReadExt as _,
+    sync::{mpsc, watch},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Outcome, Stats, checks,
+    run::{BATCHES, CHUNKS, SPARE, drained, ended},
+    source::{CHUNK, Chunk, Decoded, Framing},
+    stream::{Apply, Databases},
+    target::{Lane, Restore, place},
+};
+
+/// Names the values that are rebuilt from files; files are loaded one after the other by a task's lock.
+const SOURCE_ID: &str = "file";
+
+/// Copies what the dump file at `path` holds to the target, until its end or until `stop` is cancelled.
+///
+/// Errors: `DumpFile` when it cannot be read, the `Rdb` kinds when it is no dump or damaged, and those of the target.
+pub async fn load(
+    path: &Path,
+    target: &Endpoint,
+    spec: &SyncSpec,
+    stats: &Stats,
+    stop: &CancellationToken,
+) -> Result<Outcome> {
+    ended(stats, load_file(path, target, spec, stats, stop).await)
+}
+
+async fn load_file(
+    path: &Path,
+    target: &Endpoint,
+    spec: &SyncSpec,
+    stats: &Stats,
+    stop: &CancellationToken,
+) -> Result<Outcome> {
+    let context = || format!("read the dump file {}", path.display());
+    let file = File::open(path).await.or_err(ErrorKind::DumpFile, context)?;
+    let len = file.metadata().await.or_err(ErrorKind::DumpFile, context)?.len();
+    let mut conn = Connection::open(target).await?;
+    let server = checks::ask_target(&mut conn, target).await?;
+    if spec.on_conflict == OnConflict::Abort {
+        checks::target_is_empty(&mut conn, target, None).await?;
+    }
+    stats.snapshot_len.set(len);
+    stats.set_phase(Phase::FullSync);
+
+    let done = stop.child_token();
+    let (chunks_tx, chunks) = mpsc::channel(CHUNKS);
+    let (batches_tx, batches) = mpsc::channel(BATCHES);
+    let (spare_tx, spare) = mpsc::channel(SPARE);
+    let (decoded_tx, _decoded) = watch::channel(Decoded::default());
+    let restore = Restore {
+        stats,
+        server,
+        on_conflict: spec.on_conflict,
+        on_unsupported: spec.on_unsupported,
+        place: place(SOURCE_ID),
+        // No stream will remove what outlives its time.
+        grace_ms: 0,
+    };
+    let mut apply = Apply::new(stats, restore, Databases::All, Framing::Length(len), ReplOffset(0), true);
+    let lane = Lane::new(conn.into_parts().0, stats, spec.on_conflict, spare_tx);
+    let work = async {
+        tokio::try_join!(
+            read(file, path, stats, chunks_tx, &done),
+            async {
+                let result = apply.run(chunks, batches_tx, spare, decoded_tx).await;
+                done.cancel();
+                result
+            },
+            lane.run(batches),
+        )
+    };
+    tokio::select! {
+        biased;
+        result = work => result.map(|_| ())?,
+        () = drained(stop) => return Ok(Outcome::Interrupted),
+    }
+    match stats.is_copied() {
+        true => Ok(Outcome::Copied),
+        false if stop.is_cancelled() => Ok(Outcome::Interrupted),
+        false => Err(Error::new(ErrorKind::RdbCorrupt, format!("{}: it ends too early", context()))),
+    }
+}
+
+/// Reads the file to its end, as fast as it is taken.
+async fn read(
+    mut file: File,
+    path: &Path,
+    stats: &Stats,
+    chunks: mpsc::Sender<Chunk>,
+    done: &CancellationToken,
+) -> Result<()> {
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = done.cancelled() => return Ok(()),
+            permit = chunks.reserve() => permit,
+        };
+        let Ok(permit) = permit else { return Ok(()) };
+        let mut bytes = bytes::BytesMut::with_capacity(CHUNK);
+        let n = file
+            .read_buf(&mut bytes)
+            .await
+            .or_err(ErrorKind::DumpFile, || format!("read the dump file {}", path.display()))?;
+        if n == 0 {
+            return Ok(());
+        }
+        stats.received.add(n as u64);
+        permit.send(Chunk::now(bytes.freeze()));
+    }
+}
