@@ -1,6 +1,6 @@
 //! What is asked of both sides before anything is written.
 
-use keyferry_keyspace::{ServerVersion, info};
+use keyferry_keyspace::{Flavor, ServerVersion, info};
 use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_net::{Connection, Endpoint, Value};
 
@@ -61,9 +61,31 @@ pub(crate) async fn ask(
         target = %target, target_version = %target_version,
         source_keys, "both sides answer"
     );
+    let lacking = lacking(&source_version, &target_version);
+    if !lacking.is_empty() {
+        let what = lacking.join(", ");
+        tracing::warn!(what, "the target's version cannot hold what the source may have, see --on-unsupported");
+    }
     let id = |name| info::field(source_info.as_bytes(), name);
     let source_id = id("run_id").or(id("master_replid")).unwrap_or_default().to_owned();
     Ok(Facts { target: target_version, source: source_version, source_id, source_keys })
+}
+
+/// Kinds of data that the source's version has and the target's has not.
+fn lacking(source: &ServerVersion, target: &ServerVersion) -> Vec<&'static str> {
+    let has = |v: &ServerVersion| {
+        let field_deadlines = match v.flavor {
+            Flavor::Valkey => v.own >= (9, 0, 0),
+            _ => v.redis >= (7, 4, 0),
+        };
+        [
+            ("streams", v.redis >= (5, 0, 0)),
+            ("function libraries", v.functions()),
+            ("deadlines of hash fields", field_deadlines),
+        ]
+    };
+    let pairs = has(source).into_iter().zip(has(target));
+    pairs.filter(|((_, ours), (_, theirs))| *ours && !theirs).map(|((name, _), _)| name).collect()
 }
 
 /// The version of a target that nothing but its own state is asked about.
@@ -147,4 +169,21 @@ pub(crate) async fn target_is_empty(conn: &mut Connection, target: &Endpoint, ch
     }
     tracing::debug!(side = %Side::Target, "the target is empty");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_target_lacks_is_known_before_the_start() {
+        let server = |text: &str| ServerVersion::from_info(text.as_bytes()).unwrap();
+        let redis = |version: &str| server(&format!("redis_version:{version}\r\n"));
+        let valkey = |version: &str| server(&format!("redis_version:7.2.4\r\nvalkey_version:{version}\r\n"));
+        assert!(lacking(&redis("6.2.1"), &redis("8.0.0")).is_empty());
+        assert_eq!(lacking(&redis("6.2.1"), &redis("4.0.9")), ["streams"]);
+        assert_eq!(lacking(&redis("7.4.1"), &valkey("8.1.0")), ["deadlines of hash fields"]);
+        assert!(lacking(&redis("7.4.1"), &valkey("9.0.0")).is_empty());
+        assert_eq!(lacking(&valkey("9.0.0"), &redis("6.0.0")), ["function libraries", "deadlines of hash fields"]);
+    }
 }

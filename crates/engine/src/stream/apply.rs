@@ -345,3 +345,6 @@ impl<'a> Apply<'a> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests;
