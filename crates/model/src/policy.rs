@@ -100,7 +100,7 @@ impl ErrorKind {
             KeyExists => row("TGT-0014", Manual, Failed, "somebody else writes to the target: stop them, or choose --on-conflict replace or ignore"),
             TargetFull => row("TGT-0015", Manual, Failed, "raise maxmemory of the target, then start again with --on-conflict clear"),
             TargetDemoted => row("TGT-0020", Manual, Failed, "the target was made a replica while it was written to: find its new primary, then start again with that as the target and --on-conflict clear"),
-            DeadlineMissed => row("TGT-0021", Manual, Failed, "the target no longer has a key whose deadline the source has moved: it was behind by more than --ttl-grace, or evicts keys; raise the grace or set maxmemory-policy noeviction, then start again with --on-conflict clear"),
+            DeadlineMissed => row("TGT-0021", Manual, Failed, "the target no longer has a key whose deadline the source has moved: the full copy or the delay was longer than --ttl-grace, or it evicts keys; raise the grace above both or set maxmemory-policy noeviction, then start again with --on-conflict clear"),
             TargetMisconf => row("TGT-0016", Manual, Failed, "the target cannot write its own snapshot: check its disk and log, then start again with --on-conflict clear"),
             UnsupportedByTarget => row("TGT-0017", Never, Failed, "the target's version cannot hold this kind of data: use a newer target, or leave such data out with --on-unsupported drop, or keep what can be kept with --on-unsupported degrade"),
             CommandRefused => row("TGT-0018", Never, Failed, "the target answered a replicated command with an error, so both sides differ: check that nobody else writes to the target, then start again with --on-conflict clear"),
