@@ -195,6 +195,9 @@ pub(crate) fn summary(outcome: Outcome, stats: &Stats, took: Duration) -> String
         (Outcome::Copied, _) => "the full copy is complete",
         (Outcome::Synced, _) => "both sides are in step",
         (Outcome::Interrupted, None) => "interrupted: the target holds an incomplete copy",
+        (Outcome::Interrupted, Some(_)) if !stats.is_settled() => {
+            "stopped before the target had caught up: expiries of the copied keys are still held"
+        }
         (Outcome::Interrupted, Some(_)) => "stopped: everything up to the offset below is on the target",
     };
     let kept = match stats.kept() {

@@ -1,6 +1,6 @@
 //! A dump file as the source: its snapshot goes the same way as that of a server, and nothing follows it.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use keyferry_keyspace::ReplOffset;
 use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, SyncSpec};
@@ -16,7 +16,7 @@ use crate::{
     Outcome, Stats, checks,
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
     source::{CHUNK, Chunk, Decoded, Framing},
-    stream::{Apply, Databases},
+    stream::{Apply, Databases, Expiry},
     target::{Lane, Restore, place},
 };
 
@@ -65,10 +65,11 @@ async fn load_file(
         on_conflict: spec.on_conflict,
         on_unsupported: spec.on_unsupported,
         place: place(SOURCE_ID),
-        // No stream will remove what outlives its time.
-        grace_ms: 0,
+        // Nothing follows that could renew a key.
+        hold: false,
     };
-    let mut apply = Apply::new(stats, restore, Databases::All, Framing::Length(len), ReplOffset(0), true);
+    let expiry = Expiry::new(Duration::ZERO, &server, &server);
+    let mut apply = Apply::new(stats, restore, Databases::All, expiry, Framing::Length(len), ReplOffset(0), true);
     let lane = Lane::new(conn.into_parts().0, stats, spec.on_conflict, spare_tx);
     let work = async {
         tokio::try_join!(

@@ -15,8 +15,8 @@ use crate::{
     backoff::Backoff,
     checks::{self, Facts},
     source::{Decoded, Framing, Link, Receiver, Start, follow_reports, psync},
-    stream::{Apply, Databases},
-    target::{Lane, Restore, place},
+    stream::{Apply, Databases, Expiry},
+    target::{Lane, Restore, Settler, place},
 };
 
 /// Chunks between receiver and decoder: at 256 KiB each, 2 MiB.
@@ -164,19 +164,25 @@ async fn follow(
         retry_window: spec.retry_window,
         stop: &done,
     };
-    // Without a stream nothing would remove what outlives its time.
-    let grace = if spec.full_only { Duration::ZERO } else { spec.ttl_grace };
-    let grace_ms = grace.as_millis() as u64;
     let restore = Restore {
         stats,
         server: facts.target,
         on_conflict: spec.on_conflict,
         on_unsupported: spec.on_unsupported,
         place: place(&facts.source_id),
-        grace_ms,
+        hold: !spec.full_only,
     };
     let databases = Databases::new(source.db, target.db);
-    let mut apply = Apply::new(stats, restore, databases, framing, offset, spec.full_only);
+    let expiry = Expiry::new(spec.ttl_grace, &facts.source, &facts.target);
+    let mut apply = Apply::new(stats, restore, databases, expiry, framing, offset, spec.full_only);
+    let settler = Settler {
+        endpoint: target,
+        stats,
+        databases,
+        grace: spec.ttl_grace,
+        retry_window: spec.retry_window,
+        stop: &done,
+    };
     let lane = Lane::new(lane.into_parts().0, stats, spec.on_conflict, spare_tx);
 
     let work = async {
@@ -189,13 +195,14 @@ async fn follow(
                 result
             },
             lane.run(batches),
+            settler.run(),
             follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
         )
     };
     tokio::select! {
         biased;
         result = work => {
-            let (_, _, _, in_step) = result?;
+            let (.., in_step) = result?;
             Ok(match in_step {
                 true => Outcome::Synced,
                 false if stop.is_cancelled() => Outcome::Interrupted,

@@ -40,6 +40,11 @@ pub struct Stats {
     pub(crate) copied: AtomicBool,
     /// Offset up to which the target has answered everything.
     pub(crate) applied: Counter,
+    /// Deadlines of keys and of fields that were written held: see `target/hold.rs`.
+    pub(crate) held_keys: AtomicBool,
+    pub(crate) held_fields: AtomicBool,
+    /// None of them is left.
+    pub(crate) settled: AtomicBool,
     /// What the reports of the source say about the delay.
     pub(crate) standing: Mutex<Standing>,
     /// The history that is followed; changes when the source has been failed over.
@@ -62,6 +67,9 @@ pub(crate) struct Standing {
 
 /// A report older than this says nothing about now.
 const FRESH: Duration = Duration::from_secs(2);
+/// With less delay than this the target has caught up, also where it is never in step under a steady load. It is less than
+/// any sensible grace.
+const CAUGHT_UP: Duration = Duration::from_secs(1);
 
 impl Standing {
     /// Age of the oldest report that has not been applied; without a fresh one, of the newest that there is.
@@ -136,9 +144,24 @@ impl Stats {
         self.copied.load(Relaxed)
     }
 
+    /// Whether no deadline of the snapshot on the target is still held.
+    pub fn is_settled(&self) -> bool {
+        let held = self.held_keys.load(Relaxed) || self.held_fields.load(Relaxed);
+        !held || self.settled.load(Relaxed)
+    }
+
+    fn is_following(&self) -> bool {
+        self.phase() == Phase::Incremental && self.copied.load(Relaxed)
+    }
+
+    /// Whether the target is so close behind the source that nothing of the time of the copy is still on its way.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        let (standing, now) = (*lock(&self.standing), Instant::now());
+        self.is_following() && standing.reported.is_some() && standing.delay(now) < CAUGHT_UP
+    }
+
     pub(crate) fn is_in_step(&self) -> bool {
-        let following = self.phase() == Phase::Incremental && self.copied.load(Relaxed);
-        following && lock(&self.standing).in_step(Instant::now())
+        self.is_following() && self.is_settled() && lock(&self.standing).in_step(Instant::now())
     }
 
     /// Keys that the target has kept of its own under `--on-conflict ignore`.

@@ -64,7 +64,7 @@ fn run(args: &[String]) -> Result<(), Box<dyn Error>> {
         return Err("usage: rebuild FILE TARGET [drop] [limit in bytes]".into());
     };
     let target = target_of(target).ok_or("a target is redis-<major>.<minor> or valkey-<major>.<minor>")?;
-    let field_ttl = if rest.iter().any(|word| word == "drop") { FieldTtl::Drop } else { FieldTtl::EXACT };
+    let field_ttl = if rest.iter().any(|word| word == "drop") { FieldTtl::Drop } else { FieldTtl::Keep };
     let limit = rest.iter().find_map(|word| word.parse().ok()).unwrap_or(16 << 20);
     let plan_of = |entry: &Entry<'_>| Plan { expire_ms: entry.expire_ms, field_ttl, ..Plan::default() };
     let mut out = io::stdout().lock();

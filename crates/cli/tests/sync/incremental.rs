@@ -67,65 +67,6 @@ fn in_step_is_left_and_reached_again() {
     assert_eq!(ask::<u64>(&target, 0, "GET a"), 1);
 }
 
-/// A key that is renewed each time before it expires is there at the end, however far the target was behind.
-#[test]
-fn a_key_that_is_renewed_in_time_is_never_lost() {
-    let (source, target) = pair("redis-7.0");
-    source.config_set("rdb-key-save-delay", "500").unwrap();
-    data::fill_strings(&source.url(), 6000, 10, 1).unwrap();
-    let mut conn = source.conn().unwrap();
-    cmd("SET").arg(&["renewed", "0", "PX", "1500"]).exec(&mut conn).unwrap();
-    let run = sync(&source.url(), &target.url()).spawn().unwrap();
-    let renew = |conn: &mut redis::Connection, times: u32| {
-        for _ in 0..times {
-            assert_eq!(
-                cmd("PEXPIRE").arg(&["renewed", "1500"]).query::<u64>(conn).unwrap(),
-                1,
-                "the test was too slow"
-            );
-            // The time between renewals is what this test is about.
-            std::thread::sleep(Duration::from_millis(500));
-        }
-    };
-    renew(&mut conn, 8);
-    run.wait_for(LONG, |p| p.phase == "incremental").unwrap();
-    target.stop_signal().unwrap();
-    renew(&mut conn, 8);
-    target.cont_signal().unwrap();
-    cmd("PERSIST").arg("renewed").exec(&mut conn).unwrap();
-    let goal: u64 = source.info("replication").unwrap()["master_repl_offset"].parse().unwrap();
-    run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
-    assert_eq!(ask::<i64>(&target, 0, "PTTL renewed"), -1);
-    differences_with_grace(&source, &target).assert_equal();
-}
-
-/// A copy that takes long, under writes with short deadlines: equal when the grace outlasts the copy, and a loud end, never
-/// a silent loss of what a renewal proves, when it does not.
-#[test]
-fn a_long_copy_needs_a_grace_that_outlasts_it() {
-    let source = Server::start("redis-7.0").unwrap();
-    source.config_set("client-output-buffer-limit", "slave 0 0 0").unwrap();
-    source.config_set("rdb-key-save-delay", "300").unwrap();
-    data::fill_mixed(&source.url(), 20_000, 11).unwrap();
-    let load = Load::start(&source.url(), LoadSpec { rate: Some(10_000), ..LoadSpec::default() }).unwrap();
-    wait_until("keys with deadlines are there", LONG, || load.commands() > 20_000).unwrap();
-    let copy = |grace: &str| {
-        let target = Server::start("redis-7.0").unwrap();
-        let run = sync(&source.url(), &target.url()).args(["--ttl-grace", grace]).spawn().unwrap();
-        (target, run)
-    };
-    let (_short, short) = copy("500ms");
-    assert_fails(&short.wait_exit(LONG).unwrap(), 1, "TGT-0021");
-    let (target, long) = copy("10m");
-    long.wait_for(LONG, |p| p.phase == "incremental").unwrap();
-    let stats = load.stop();
-    assert!(stats.failures.is_empty(), "{stats:?}");
-    let goal: u64 = source.info("replication").unwrap()["master_repl_offset"].parse().unwrap();
-    long.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
-    let options = Options { ttl_grace_ms: 600_000, exact_groups: false, ..Options::default() };
-    compare(&source.url(), &target.url(), &options).unwrap().assert_equal();
-}
-
 #[test]
 fn wait_on_the_source_means_on_the_target() {
     let (source, target) = pair("redis-7.0");

@@ -2,6 +2,7 @@
 
 mod bad_cases;
 mod conflicts;
+mod deadlines;
 mod fake_source;
 mod full_copy;
 mod incremental;

@@ -94,17 +94,14 @@ impl<'a> Apply<'a> {
         stats: &'a Stats,
         restore: Restore<'a>,
         databases: Databases,
+        expiry: Expiry,
         framing: Framing,
         offset: ReplOffset,
         full_only: bool,
     ) -> Self {
         Self {
             stats,
-            expiry: Expiry {
-                grace_ms: restore.grace_ms,
-                set_pxat: restore.server.set_pxat(),
-                restore_absttl: restore.server.restore_absttl(),
-            },
+            expiry,
             restore,
             databases,
             source_db: 0,

@@ -13,6 +13,14 @@ impl Databases {
         source.map_or(Self::All, |source| Self::One { source, target: target.unwrap_or(source) })
     }
 
+    /// Whether something of the source goes into database `db` of the target.
+    pub(crate) fn has_target(self, db: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::One { target, .. } => db == target,
+        }
+    }
+
     /// Where a database of the source goes; `None` when it is not chosen.
     pub(crate) fn target_of(self, db: u32) -> Option<u32> {
         match self {

@@ -6,8 +6,15 @@
 //! - one that the source renews just before it passes would be over on the target before the renewal is there, so the
 //!   target gets all of them later by the grace. The source sends DEL when a key is over, which removes it on time.
 //!
+//! A condition (NX, XX, GT, LT) is taken off: the source only passes on what took effect, and deadlines on the target are not
+//! those that it was judged by. Except for fields of Valkey, which passes the condition on with all fields that were named:
+//! it is judged again, by a script that knows held deadlines.
+//!
 //! What needs no change is left to be passed on as it is; here nothing is allocated.
 
+use std::time::Duration;
+
+use keyferry_keyspace::{Flavor, ServerVersion};
 use keyferry_resp::{encode, request::Request};
 
 /// What a rewrite depends on.
@@ -19,6 +26,8 @@ pub(crate) struct Expiry {
     pub(crate) set_pxat: bool,
     /// The target's RESTORE takes ABSTTL (5.0 and later).
     pub(crate) restore_absttl: bool,
+    /// The source passes on the fields for which a condition did not hold, too (Valkey).
+    pub(crate) all_fields: bool,
 }
 
 /// What has become of a command.
@@ -67,6 +76,13 @@ const UNIX_MILLIS: Unit = Unit { ms: 1, absolute: true };
 const KEY: &[u8] = b"PEXPIREAT";
 const FIELD: &[u8] = b"HPEXPIREAT";
 
+/// A field without a deadline lives for ever: nothing is later. Held deadlines: see `target/hold.rs`.
+const JUDGE: &[u8] = b"local at=tonumber(ARGV[1]) for i=4,#ARGV do \
+    local old=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i]) old=old and old[1] or -2 \
+    if old>=2^45 and old<2^45+2^42 then old=old-2^45+tonumber(ARGV[3]) end \
+    local set if ARGV[2]=='GT' then set=old>=0 and at>old else set=old==-1 or old>=0 and at<old end \
+    if set then redis.call('HPEXPIREAT',KEYS[1],ARGV[1],'FIELDS',1,ARGV[i]) end end";
+
 fn form(name: &[u8]) -> Option<Form> {
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
     let fixed = |unit, to| Some(Form::Fixed { unit, to });
@@ -94,6 +110,15 @@ fn form(name: &[u8]) -> Option<Form> {
 }
 
 impl Expiry {
+    pub(crate) fn new(grace: Duration, source: &ServerVersion, target: &ServerVersion) -> Self {
+        Self {
+            grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+            set_pxat: target.set_pxat(),
+            restore_absttl: target.restore_absttl(),
+            all_fields: source.flavor == Flavor::Valkey,
+        }
+    }
+
     /// Writes `request` with another deadline to `out`, or nothing when it goes out as it is.
     /// `received_ms`: when its bytes came, in Unix milliseconds.
     #[inline]
@@ -106,7 +131,7 @@ impl Expiry {
             // Passed on only when there was a deadline: where there is none, there is no key either.
             Some(Form::Persist) => Rewritten::Proof,
             Some(form) if self.apply(form, request, received_ms, out) => match form {
-                Form::Fixed { to: KEY, .. } if request.argc() == 3 => Rewritten::Deadline,
+                Form::Fixed { to: KEY, .. } => Rewritten::Deadline,
                 _ => Rewritten::Yes,
             },
             _ => Rewritten::No,
@@ -117,11 +142,25 @@ impl Expiry {
         match form {
             Form::Fixed { unit, to } => {
                 let Some(at) = self.deadline(request.arg(2), unit, now) else { return false };
-                replace(out, request, |i, arg, out| match i {
-                    0 => encode::bulk(out, to),
-                    2 => encode::bulk_int(out, at),
-                    _ => encode::bulk(out, arg),
-                });
+                let end = if to == KEY { 3 } else { request.argc() };
+                // Of fields: `HPEXPIREAT key time [NX|XX|GT|LT] FIELDS numfields field ...`
+                let condition = request.arg(3).filter(|arg| to == FIELD && arg.len() == 2);
+                if let Some(condition) = condition.filter(|_| self.all_fields)
+                    && [b"GT", b"LT"].iter().any(|word| condition.eq_ignore_ascii_case(*word))
+                {
+                    self.judge(condition, at, request, out);
+                    return true;
+                }
+                let skipped = condition.is_some() && !self.all_fields;
+                encode::array(out, end - usize::from(skipped));
+                for (i, arg) in request.args().enumerate().take(end) {
+                    match i {
+                        0 => encode::bulk(out, to),
+                        2 => encode::bulk_int(out, at),
+                        3 if skipped => {}
+                        _ => encode::bulk(out, arg),
+                    }
+                }
             }
             Form::SetEx(unit) => {
                 let (Some(key), Some(value)) = (request.arg(1), request.arg(3)) else { return false };
@@ -141,6 +180,17 @@ impl Expiry {
             Form::Restore => return self.with_restore(request, now, out),
         }
         true
+    }
+
+    /// Sets the deadline `at` of those fields for which `condition` holds on the target.
+    fn judge(&self, condition: &[u8], at: i64, request: &Request<'_>, out: &mut Vec<u8>) {
+        let fields = request.argc().saturating_sub(6);
+        encode::array(out, 7 + fields);
+        [b"EVAL", JUDGE, b"1", request.arg(1).unwrap_or_default()].iter().for_each(|arg| encode::bulk(out, arg));
+        encode::bulk_int(out, at);
+        encode::bulk(out, &condition.to_ascii_uppercase());
+        encode::bulk_int(out, i64::try_from(self.grace_ms).unwrap_or(i64::MAX));
+        request.args().skip(6).for_each(|field| encode::bulk(out, field));
     }
 
     fn with_option(&self, from: usize, per_field: usize, request: &Request<'_>, now: u64, out: &mut Vec<u8>) -> bool {
@@ -267,14 +317,16 @@ mod tests {
 
     #[test]
     fn every_form() {
-        let new = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true };
+        let new = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: false };
         let old = Expiry { set_pxat: false, restore_absttl: false, ..new };
         for (words, to_new, to_old) in [
             ("EXPIRE k 10", "PEXPIREAT k 1015000", "PEXPIREAT k 1015000"),
-            ("pexpire k 10 NX", "PEXPIREAT k 1005010 NX", "PEXPIREAT k 1005010 NX"),
+            ("pexpire k 10 NX", "PEXPIREAT k 1005010", "PEXPIREAT k 1005010"),
+            ("PEXPIREAT k 2000000 XX GT", "PEXPIREAT k 2005000", "PEXPIREAT k 2005000"),
             ("EXPIREAT k 2000", "PEXPIREAT k 2005000", "PEXPIREAT k 2005000"),
             ("PEXPIREAT k 2000000", "PEXPIREAT k 2005000", "PEXPIREAT k 2005000"),
             ("HPEXPIREAT h 2000000 FIELDS 1 f", "HPEXPIREAT h 2005000 FIELDS 1 f", "HPEXPIREAT h 2005000 FIELDS 1 f"),
+            ("HEXPIRE h 1 gt FIELDS 1 f", "HPEXPIREAT h 1006000 FIELDS 1 f", "HPEXPIREAT h 1006000 FIELDS 1 f"),
             ("HEXPIRE h 1 FIELDS 1 f", "HPEXPIREAT h 1006000 FIELDS 1 f", "HPEXPIREAT h 1006000 FIELDS 1 f"),
             ("SETEX k 10 v", "SET k v PXAT 1015000", "SET k v PX 15000"),
             ("PSETEX k 10 v", "SET k v PXAT 1005010", "SET k v PX 5010"),
@@ -296,9 +348,20 @@ mod tests {
         }
     }
 
+    /// Valkey passes on all fields that were named.
+    #[test]
+    fn conditions_on_fields_are_judged_again() {
+        let expiry = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: true };
+        let kept = rewrite("HPEXPIREAT h 2000000 NX FIELDS 2 f g", expiry).unwrap();
+        assert_eq!(kept, "HPEXPIREAT h 2005000 NX FIELDS 2 f g");
+        let judged = rewrite("HPEXPIREAT h 2000000 lt FIELDS 2 f g", expiry).unwrap();
+        let script = std::str::from_utf8(JUDGE).unwrap();
+        assert_eq!(judged, format!("EVAL {script} 1 h 2005000 LT 5000 f g"));
+    }
+
     #[test]
     fn all_else_goes_out_as_it_is() {
-        let expiry = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true };
+        let expiry = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: false };
         for words in [
             "SET k v",
             "SET k v NX",
@@ -312,6 +375,7 @@ mod tests {
             "MSETEX x k v PX 10",
             "EXPIRE k x",
             "EXPIRE k",
+            "HPEXPIREAT h",
             "SETEX k 1",
             "SET k v PX",
             "PEXPIREAT k 99999999999999999999",

@@ -15,3 +15,4 @@ mod on_request;
 
 pub(crate) use apply::Apply;
 pub(crate) use databases::Databases;
+pub(crate) use expiry::Expiry;

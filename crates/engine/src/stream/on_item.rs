@@ -54,14 +54,14 @@ impl Apply<'_> {
         if self.restore.entry(&mut self.batch, entry, self.now_ms)? {
             return Ok(None);
         }
-        Rebuild::begin_whole(&self.restore, entry, self.now_ms).map(Some)
+        Rebuild::begin_whole(&self.restore, entry).map(Some)
     }
 
     /// Begins a value that is too large to be held in memory.
     pub(super) fn begin_value(&mut self, entry: &Entry<'_>) -> Result<Rebuild> {
         let Some(db) = self.databases.target_of(entry.db) else { return Ok(Rebuild::leave_out(entry)) };
         self.select(db, 0);
-        Rebuild::begin(&self.restore, entry, self.now_ms)
+        Rebuild::begin(&self.restore, entry)
     }
 
     /// Makes the lane write to `db` of the target.

@@ -2,12 +2,14 @@
 //! and matches every reply to what it answers, and the commands that restore a value.
 
 mod batch;
+mod hold;
 mod lane;
 mod rebuild;
 mod refusal;
 mod restore;
 
 pub(crate) use batch::{Batch, What};
+pub(crate) use hold::Settler;
 pub(crate) use lane::Lane;
 pub(crate) use rebuild::{Fed, Rebuild, decode_error, place};
 pub(crate) use restore::Restore;

@@ -7,6 +7,8 @@
 //! - Memory does not grow with the value: commands go out batch by batch.
 //! - What the target cannot hold is left out only as the user chose, and counted.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use keyferry_keyspace::{Flavor, ServerVersion};
 use keyferry_model::{Error, ErrorKind, OnUnsupported, Result};
 use keyferry_rdb::{
@@ -17,6 +19,7 @@ use keyferry_rdb::{
 
 use super::{
     batch::{Batch, What},
+    hold,
     restore::Restore,
 };
 
@@ -82,7 +85,7 @@ impl Rebuild {
     /// Begins the value of `entry`, whose raw bytes are then fed.
     ///
     /// Errors: `UnsupportedByTarget` when the target cannot hold it and the user wants to know.
-    pub(crate) fn begin(restore: &Restore<'_>, entry: &Entry<'_>, now_ms: u64) -> Result<Self> {
+    pub(crate) fn begin(restore: &Restore<'_>, entry: &Entry<'_>) -> Result<Self> {
         let group = entry.kind.group();
         if let (Group::Module, Some(version)) = (group, restore.readable(entry)) {
             let payload = Payload {
@@ -119,14 +122,19 @@ impl Rebuild {
             return Ok(Self::leave_out(entry));
         }
         let place = restore.place.clone();
-        let keep =
-            FieldTtl::Keep { floor_ms: if restore.grace_ms > 0 { now_ms } else { 0 }, grace_ms: restore.grace_ms };
+        let keep = match restore.hold {
+            true => FieldTtl::Later { by_ms: hold::FIELD, before_ms: hold::FIELD_BEFORE },
+            false => FieldTtl::Keep,
+        };
         let plan = Plan { field_ttl: if target.field_ttl { keep } else { FieldTtl::Drop }, ..Plan::default() };
         let rebuilder = Rebuilder::new(&place, group, target, plan).map_err(|e| refused(&e, entry.db))?;
-        if entry.kind.has_field_ttl() && !target.field_ttl {
-            restore.degraded("hash field deadline");
+        if entry.kind.has_field_ttl() {
+            match target.field_ttl {
+                true => restore.stats.held_fields.store(restore.hold, Relaxed),
+                false => restore.degraded("hash field deadline"),
+            }
         }
-        let expire_ms = entry.expire_ms.map_or(0, |at| restore.deadline(at, now_ms));
+        let expire_ms = entry.expire_ms.map_or(0, |at| restore.deadline(at));
         let (key, overwrite) = (entry.key.to_vec(), restore.overwrites());
         let build = Build { rebuilder, db: entry.db, key, place, expire_ms, overwrite };
         let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
@@ -140,8 +148,8 @@ impl Rebuild {
 
     /// Begins a value that is whole in memory. Of a stream, entries that are pending and deleted go along too, which
     /// needs a look ahead.
-    pub(crate) fn begin_whole(restore: &Restore<'_>, entry: &Entry<'_>, now_ms: u64) -> Result<Self> {
-        let Self { decoder, to } = Self::begin(restore, entry, now_ms)?;
+    pub(crate) fn begin_whole(restore: &Restore<'_>, entry: &Entry<'_>) -> Result<Self> {
+        let Self { decoder, to } = Self::begin(restore, entry)?;
         let to = match to {
             To::Commands(build) if entry.kind.group() == Group::Stream => {
                 let rebuilder = build.rebuilder.with_pending(pending(entry)?);

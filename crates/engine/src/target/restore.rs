@@ -4,12 +4,17 @@
 //! Invariant: a key that the target holds already is overwritten only when the user chose that. Otherwise `SET` goes
 //! with `NX` and `RESTORE` without `REPLACE`, and the reply says that the key was there.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use keyferry_keyspace::ServerVersion;
 use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result};
 use keyferry_rdb::{Entry, Group, ValueType, dump, string};
 use keyferry_resp::encode;
 
-use super::batch::{Batch, What};
+use super::{
+    batch::{Batch, What},
+    hold::held,
+};
 use crate::Stats;
 
 /// Writes keys of the snapshot into batches.
@@ -21,8 +26,8 @@ pub(crate) struct Restore<'a> {
     pub(crate) on_unsupported: OnUnsupported,
     /// Where values are rebuilt: see [`super::place`].
     pub(crate) place: Vec<u8>,
-    /// Added to every deadline, in milliseconds: see `stream/expiry.rs`.
-    pub(crate) grace_ms: u64,
+    /// Deadlines are held, since a stream follows: see `hold.rs`.
+    pub(crate) hold: bool,
 }
 
 impl Restore<'_> {
@@ -41,11 +46,11 @@ impl Restore<'_> {
                 .map_err(|e| Error::new(ErrorKind::RdbCorrupt, "read a string").caused_by(e))?;
             match text.0 {
                 string::Str::Bytes(value) => {
-                    self.set(batch, entry, now_ms, |out| encode::bulk(out, value));
+                    self.set(batch, entry, |out| encode::bulk(out, value));
                     return Ok(true);
                 }
                 string::Str::Int(n) => {
-                    self.set(batch, entry, now_ms, |out| encode::bulk_int(out, n));
+                    self.set(batch, entry, |out| encode::bulk_int(out, n));
                     return Ok(true);
                 }
                 _ => {}
@@ -66,8 +71,8 @@ impl Restore<'_> {
         let safe = entry.kind.group() != Group::Module || self.server.redis >= (6, 2, 0);
         // Metadata that modules attach to keys goes with the value only where they do the same.
         let plain = entry.meta.is_empty();
-        // Deadlines of fields get their grace only one by one.
-        let as_is = self.grace_ms == 0 || !entry.kind.has_field_ttl();
+        // Deadlines of fields can be held only one by one.
+        let as_is = !self.hold || !entry.kind.has_field_ttl();
         (safe && plain && as_is && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest))
             .then_some(lowest)
     }
@@ -86,7 +91,7 @@ impl Restore<'_> {
         self.stats.note_unsupported(format!("{what} degraded"));
     }
 
-    fn set(&self, batch: &mut Batch, entry: &Entry<'_>, now_ms: u64, value: impl FnOnce(&mut Vec<u8>)) {
+    fn set(&self, batch: &mut Batch, entry: &Entry<'_>, value: impl FnOnce(&mut Vec<u8>)) {
         batch.expect(What::Key, 0);
         let out = &mut batch.bytes;
         let nx = !self.overwrites();
@@ -96,7 +101,7 @@ impl Restore<'_> {
         value(out);
         if let Some(at) = entry.expire_ms {
             encode::bulk(out, b"PXAT");
-            encode::bulk_int(out, self.deadline(at, now_ms));
+            encode::bulk_int(out, self.deadline(at));
         }
         if nx {
             encode::bulk(out, b"NX");
@@ -105,7 +110,7 @@ impl Restore<'_> {
 
     pub(crate) fn restore(&self, batch: &mut Batch, entry: &Entry<'_>, version: u16, now_ms: u64) {
         let absttl = self.server.restore_absttl();
-        match entry.expire_ms.map(|at| self.deadline(at, now_ms)) {
+        match entry.expire_ms.map(|at| self.deadline(at)) {
             Some(at) if !absttl => {
                 // An exact deadline in one step: the second call is not made when the first is refused.
                 let ttl = at.saturating_sub(clamp(now_ms)).max(1);
@@ -149,11 +154,12 @@ impl Restore<'_> {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Later than on the source by the grace; with one, what is over already counts from now, since the stream may hold its
-    /// renewal. At least 1: 0 would mean that it never expires.
-    pub(crate) fn deadline(&self, at: u64, now_ms: u64) -> i64 {
-        let at = if self.grace_ms > 0 { at.max(now_ms) } else { at };
-        clamp(at.saturating_add(self.grace_ms).max(1))
+    /// A deadline for the target. At least 1: 0 would mean that it never expires.
+    pub(crate) fn deadline(&self, at: u64) -> i64 {
+        if self.hold {
+            self.stats.held_keys.store(true, Relaxed);
+        }
+        clamp(if self.hold { held(at) } else { at.max(1) })
     }
 }
 

@@ -38,20 +38,17 @@ pub use target::Target;
 /// What becomes of expiries of fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldTtl {
-    /// They are set: to the later of what they were and `floor_ms` (Unix milliseconds), and `grace_ms` after that.
-    Keep {
-        /// No expiry is before this time, so that a field is not lost at once.
-        floor_ms: u64,
-        /// Added to each expiry.
-        grace_ms: u64,
+    /// They are set as they were.
+    Keep,
+    /// They are set later.
+    Later {
+        /// By how much.
+        by_ms: u64,
+        /// Only those before this time (Unix milliseconds); the others are set as they were.
+        before_ms: u64,
     },
     /// They are left out: the fields stay for ever.
     Drop,
-}
-
-impl FieldTtl {
-    /// Expiries stay as they are.
-    pub const EXACT: Self = Self::Keep { floor_ms: 0, grace_ms: 0 };
 }
 
 /// How a value is to be rebuilt.
@@ -73,7 +70,7 @@ impl Default for Plan {
     /// Replaces; no expiry; exact expiries of fields; 64 KiB and 512 elements, with which a command keeps a target busy for
     /// less than a millisecond.
     fn default() -> Self {
-        Self { replace: true, expire_ms: None, field_ttl: FieldTtl::EXACT, batch_bytes: 64 << 10, batch_elements: 512 }
+        Self { replace: true, expire_ms: None, field_ttl: FieldTtl::Keep, batch_bytes: 64 << 10, batch_elements: 512 }
     }
 }
 
@@ -214,8 +211,9 @@ impl Rebuilder {
                 self.losses.field_ttls = self.losses.field_ttls.saturating_add(1);
                 Ok(None)
             }
-            (Some(_), FieldTtl::Keep { .. }) if !self.target.field_ttl => Err(Refusal::FieldTtl),
-            (Some(ms), FieldTtl::Keep { floor_ms, grace_ms }) => Ok(Some(ms.max(floor_ms).saturating_add(grace_ms))),
+            (Some(_), _) if !self.target.field_ttl => Err(Refusal::FieldTtl),
+            (Some(ms), FieldTtl::Later { by_ms, before_ms }) if ms < before_ms => Ok(Some(ms.saturating_add(by_ms))),
+            (Some(ms), _) => Ok(Some(ms)),
         }
     }
 

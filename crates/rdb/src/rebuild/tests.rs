@@ -86,9 +86,9 @@ fn expiries_of_fields_follow_their_batch() {
     let (lines, losses) = rebuild(Group::Hash, NEWEST(), Plan::default(), &hash);
     let expected = ["UNLINK k", "HSET k a v b v c v d v", "HPEXPIREAT k 5 FIELDS 2 a c", "HPEXPIREAT k 6 FIELDS 1 d"];
     assert_eq!((lines, losses), (expected.map(str::to_owned).to_vec(), Losses::default()));
-    let plan = Plan { field_ttl: FieldTtl::Keep { floor_ms: 6, grace_ms: 10 }, ..Plan::default() };
+    let plan = Plan { field_ttl: FieldTtl::Later { by_ms: 10, before_ms: 6 }, ..Plan::default() };
     let (lines, _) = rebuild(Group::Hash, Target::valkey(9, 0), plan, &hash);
-    assert_eq!(lines[2..], ["HPEXPIREAT k 16 FIELDS 3 a c d"]);
+    assert_eq!(lines[2..], ["HPEXPIREAT k 15 FIELDS 2 a c", "HPEXPIREAT k 6 FIELDS 1 d"]);
     let plan = Plan { field_ttl: FieldTtl::Drop, ..plan };
     let (lines, losses) = rebuild(Group::Hash, Target::redis(3, 0), plan, &hash);
     assert_eq!((lines[1..].to_vec(), losses.field_ttls), (vec!["HMSET k a v b v c v d v".to_owned()], 3));

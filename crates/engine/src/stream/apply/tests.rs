@@ -40,9 +40,10 @@ async fn apply(payload: &[u8], framing: Framing, step: usize) -> Result<(Vec<u8>
         on_conflict: OnConflict::Replace,
         on_unsupported: OnUnsupported::Degrade,
         place: b"place".to_vec(),
-        grace_ms: 0,
+        hold: false,
     };
-    let mut apply = Apply::new(&stats, restore, Databases::All, framing, ReplOffset(START), false);
+    let expiry = Expiry::new(std::time::Duration::ZERO, &restore.server, &restore.server);
+    let mut apply = Apply::new(&stats, restore, Databases::All, expiry, framing, ReplOffset(START), false);
     let (chunks_tx, chunks) = mpsc::channel(1);
     let (batches_tx, mut batches) = mpsc::channel(1);
     let (_spare_tx, spare) = mpsc::channel(1);

@@ -1,0 +1,179 @@
+//! Keys with deadlines: none is lost to time, and the deadlines are right when the task says that it is in step.
+
+use keyferry_testkit::{
+    data,
+    load::{Load, LoadSpec},
+    wait_until,
+};
+
+use super::*;
+
+/// Longer than any deadline that is not held lives.
+const HELD_SECONDS: i64 = 30_000_000_000;
+
+fn goal(source: &Server) -> u64 {
+    source.info("replication").unwrap()["master_repl_offset"].parse().unwrap()
+}
+
+/// A key that is renewed each time before it expires is there at the end, however far the target was behind.
+#[test]
+fn a_key_that_is_renewed_in_time_is_never_lost() {
+    let (source, target) = pair("redis-7.0");
+    source.config_set("rdb-key-save-delay", "500").unwrap();
+    data::fill_strings(&source.url(), 6000, 10, 1).unwrap();
+    let mut conn = source.conn().unwrap();
+    cmd("SET").arg(&["renewed", "0", "PX", "1500"]).exec(&mut conn).unwrap();
+    let run = sync(&source.url(), &target.url()).spawn().unwrap();
+    let renew = |conn: &mut redis::Connection, times: u32| {
+        for _ in 0..times {
+            assert_eq!(
+                cmd("PEXPIRE").arg(&["renewed", "1500"]).query::<u64>(conn).unwrap(),
+                1,
+                "the test was too slow"
+            );
+            // The time between renewals is what this test is about.
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    };
+    renew(&mut conn, 8);
+    run.wait_for(LONG, |p| p.phase == "incremental").unwrap();
+    target.stop_signal().unwrap();
+    renew(&mut conn, 8);
+    target.cont_signal().unwrap();
+    cmd("PERSIST").arg("renewed").exec(&mut conn).unwrap();
+    let goal = goal(&source);
+    run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+    assert_eq!(ask::<i64>(&target, 0, "PTTL renewed"), -1);
+    differences_with_grace(&source, &target).assert_equal();
+}
+
+/// A copy that takes much longer than the grace, under writes with short deadlines: the stream renews keys long after
+/// their first deadline.
+#[test]
+fn a_copy_may_take_longer_than_the_grace() {
+    let (source, target) = pair("redis-7.0");
+    source.config_set("client-output-buffer-limit", "slave 0 0 0").unwrap();
+    source.config_set("rdb-key-save-delay", "500").unwrap();
+    data::fill_mixed(&source.url(), 25_000, 11).unwrap();
+    let load = Load::start(&source.url(), LoadSpec { rate: Some(10_000), ..LoadSpec::default() }).unwrap();
+    wait_until("keys with deadlines are there", LONG, || load.commands() > 20_000).unwrap();
+    let begun = std::time::Instant::now();
+    let run = sync(&source.url(), &target.url()).args(["--ttl-grace", "4s"]).spawn().unwrap();
+    run.wait_for(LONG, |p| p.phase == "incremental").unwrap();
+    assert!(begun.elapsed() > Duration::from_secs(8), "the copy was too short: {:?}", begun.elapsed());
+    let stats = load.stop();
+    assert!(stats.failures.is_empty(), "{stats:?}");
+    let goal = goal(&source);
+    run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+    let options = Options { ttl_grace_ms: 4000, exact_groups: false, ..Options::default() };
+    compare(&source.url(), &target.url(), &options).unwrap().assert_equal();
+}
+
+/// While the copy runs, keys and fields whose deadlines are held on the target are renamed, moved, copied, renewed under
+/// conditions, and freed from their deadline.
+fn held_deadlines_are_found_wherever_they_went(version: &str, fields: bool) {
+    let (source, target) = pair(version);
+    source.config_set("rdb-key-save-delay", "1000").unwrap();
+    data::fill_strings(&source.url(), 5000, 10, 1).unwrap();
+    for n in 0..1500 {
+        let () = ask(&source, 3, &format!("SET key:{n} v PX {}", 600_000 + n));
+    }
+    for (db, words) in [
+        (0, "SET soon v PX 1500"),
+        (0, "SET far v PXAT 40000000000000"),
+        (1, "SET swapped v PX 700000"),
+        (1, "RPUSH list a b"),
+        (1, "PEXPIRE list 700000"),
+    ] {
+        let _: redis::Value = ask(&source, db, words);
+    }
+    if fields {
+        for n in 0..3000 {
+            let () = ask(&source, 4, &format!("HSET large f{n} v"));
+        }
+        for words in ["HSET small a 1 b 2 c 3 d 4", "HPEXPIRE small 500000 FIELDS 3 a b c"] {
+            let _: redis::Value = ask(&source, 4, words);
+        }
+        let names: Vec<String> = (0..2000).map(|n| format!("f{n}")).collect();
+        let _: redis::Value = ask(&source, 4, &format!("HPEXPIRE large 900000 FIELDS 2000 {}", names.join(" ")));
+    }
+    let run = sync(&source.url(), &target.url()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.phase == "full_sync" && p.keys > 0).unwrap();
+    for (db, words) in [
+        (3, "RENAME key:0 renamed"),
+        (3, "MOVE key:1 5"),
+        (3, "COPY key:2 copied"),
+        (3, "COPY key:3 copied DB 6"),
+        (3, "PERSIST key:4"),
+        (3, "PEXPIRE key:5 650000 GT"),
+        (3, "PEXPIRE key:6 550000 LT"),
+        (3, "APPEND key:7 w"),
+        (3, "SET key:8 w KEEPTTL"),
+        (3, "SET key:9 w"),
+        (1, "LPOP list"),
+        (0, "SWAPDB 1 2"),
+    ] {
+        let _: redis::Value = ask(&source, db, words);
+    }
+    if fields {
+        for words in [
+            "HPEXPIRE small 600000 GT FIELDS 1 a",
+            "HPEXPIRE small 400000 LT FIELDS 1 b",
+            "HPEXPIRE small 400000 GT FIELDS 2 b c",
+            "HPEXPIRE large 100000 GT FIELDS 2 f0 f1",
+            "HPEXPIRE large 100000 LT FIELDS 2 f2 f2999",
+            "HPERSIST large FIELDS 1 f3",
+            "HDEL large f4",
+            "HSET large f5 w",
+            "RENAME small renamed",
+        ] {
+            let _: redis::Value = ask(&source, 4, words);
+        }
+    }
+    assert_eq!(run.progress().unwrap().phase, "full_sync", "the test was too slow");
+    let goal = goal(&source);
+    run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+    assert!(ask::<i64>(&target, 3, "TTL key:10") < HELD_SECONDS);
+    assert!(ask::<u64>(&target, 0, "EXISTS far") == 1);
+    differences_with_grace(&source, &target).assert_equal();
+}
+
+#[test]
+fn held_deadlines_are_found_on_7_0() {
+    held_deadlines_are_found_wherever_they_went("redis-7.0", false);
+}
+
+#[test]
+fn held_deadlines_are_found_on_7_4() {
+    held_deadlines_are_found_wherever_they_went("redis-7.4", true);
+}
+
+#[test]
+fn held_deadlines_are_found_on_valkey_9_1() {
+    held_deadlines_are_found_wherever_they_went("valkey-9.1", true);
+}
+
+/// Every target that there is takes held deadlines and gives them back.
+#[test]
+fn deadlines_are_right_on_every_target() {
+    let source = Server::start("redis-3.0").unwrap();
+    data::fill_mixed(&source.url(), 3000, 5).unwrap();
+    for version in
+        ["redis-3.0", "redis-3.2", "redis-4.0", "redis-5.0", "redis-6.0", "redis-6.2", "redis-8.6", "redict-7.3"]
+    {
+        let target = Server::start(version).unwrap();
+        let run = sync(&source.url(), &target.url()).spawn().unwrap();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        differences_with_grace(&source, &target).assert_equal();
+    }
+}
+
+#[test]
+fn without_a_grace_deadlines_are_the_same() {
+    let (source, target) = pair("redis-7.0");
+    data::fill_mixed(&source.url(), 3000, 5).unwrap();
+    let run = sync(&source.url(), &target.url()).args(["--ttl-grace", "0s", "--stop-when-synced"]).spawn().unwrap();
+    let exit = run.wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    differences(&source, &target).assert_equal();
+}
