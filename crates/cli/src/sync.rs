@@ -37,7 +37,12 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
                 Outcome::Interrupted => ExitCode::from(INTERRUPTED),
             }
         }
-        Err(e) => failed(&e),
+        Err(e) => {
+            if !stats.is_settled() {
+                say("expiries of the copied keys are still held on the target (TTL shows more than 100,000 years)");
+            }
+            failed(&e)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyferry_keyspace::Flavor;
 use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, SyncSpec};
 use keyferry_net::{Connection, Endpoint};
 use tokio::{
@@ -16,7 +17,7 @@ use crate::{
     checks::{self, Facts},
     source::{Decoded, Framing, Link, Receiver, Start, follow_reports, psync},
     stream::{Apply, Databases, Expiry},
-    target::{Lane, Restore, Settler, place},
+    target::{Lane, Restore, Settler, place, try_out},
 };
 
 /// Chunks between receiver and decoder: at 256 KiB each, 2 MiB.
@@ -123,6 +124,9 @@ async fn open_once(source: &Endpoint, target: &Endpoint, spec: &SyncSpec, stats:
     if spec.on_conflict == OnConflict::Abort {
         checks::target_is_empty(&mut target_conn, target, target.db.or(source.db)).await?;
     }
+    if !spec.full_only {
+        try_out(&mut target_conn).await?;
+    }
     stats.keys_expected.set(facts.source_keys);
     let link = psync(source, None).await?;
     // The source may have taken minutes to begin: the target may have dropped an idle connection meanwhile.
@@ -170,7 +174,8 @@ async fn follow(
         on_conflict: spec.on_conflict,
         on_unsupported: spec.on_unsupported,
         place: place(&facts.source_id),
-        hold: !spec.full_only,
+        // Others may not keep a deadline that is so far away.
+        hold: !spec.full_only && facts.target.flavor != Flavor::Other,
     };
     let databases = Databases::new(source.db, target.db);
     let expiry = Expiry::new(spec.ttl_grace, &facts.source, &facts.target);

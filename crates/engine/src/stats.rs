@@ -43,8 +43,12 @@ pub struct Stats {
     /// Deadlines of keys and of fields that were written held: see `target/hold.rs`.
     pub(crate) held_keys: AtomicBool,
     pub(crate) held_fields: AtomicBool,
+    /// They are being set right: what the stream moves has to be set right by the stream.
+    pub(crate) settling: AtomicBool,
     /// None of them is left.
     pub(crate) settled: AtomicBool,
+    /// Commands decoded that may have moved keys so that nobody follows.
+    pub(crate) moves: Counter,
     /// What the reports of the source say about the delay.
     pub(crate) standing: Mutex<Standing>,
     /// The history that is followed; changes when the source has been failed over.
@@ -63,6 +67,8 @@ pub(crate) struct Standing {
     pub(crate) behind_since: Option<Instant>,
     /// When the newest report was asked for.
     pub(crate) reported: Option<Instant>,
+    /// When the newest one was asked for that has been applied.
+    pub(crate) applied: Option<Instant>,
 }
 
 /// A report older than this says nothing about now.
@@ -157,7 +163,18 @@ impl Stats {
     /// Whether the target is so close behind the source that nothing of the time of the copy is still on its way.
     pub(crate) fn has_caught_up(&self) -> bool {
         let (standing, now) = (*lock(&self.standing), Instant::now());
-        self.is_following() && standing.reported.is_some() && standing.delay(now) < CAUGHT_UP
+        // Reports are kept from when the snapshot was on the target: one that is applied stands behind all of the copy.
+        self.is_following() && standing.applied.is_some() && standing.delay(now) < CAUGHT_UP
+    }
+
+    /// Whether all that the source had written before `time` is on the target.
+    pub(crate) fn has_applied_since(&self, time: Instant) -> bool {
+        lock(&self.standing).applied.is_some_and(|asked| asked > time)
+    }
+
+    /// Whether the stream itself has to set right what it moves.
+    pub(crate) fn is_settling(&self) -> bool {
+        self.settling.load(Relaxed) && !self.is_settled()
     }
 
     pub(crate) fn is_in_step(&self) -> bool {

@@ -10,6 +10,7 @@ pub mod keyferry;
 pub mod load;
 pub mod oracle;
 pub mod process;
+pub mod proxy;
 pub mod server;
 pub mod wait;
 pub mod wire;
@@ -18,6 +19,7 @@ mod features;
 mod rng;
 
 pub use keyferry::{Keyferry, Progress};
+pub use proxy::Proxy;
 pub use rng::Rng;
 pub use server::Server;
 pub use wait::wait_until;

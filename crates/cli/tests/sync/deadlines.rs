@@ -1,7 +1,9 @@
 //! Keys with deadlines: none is lost to time, and the deadlines are right when the task says that it is in step.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
 use keyferry_testkit::{
-    data,
+    Proxy, data,
     load::{Load, LoadSpec},
     wait_until,
 };
@@ -67,6 +69,69 @@ fn a_copy_may_take_longer_than_the_grace() {
     run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
     let options = Options { ttl_grace_ms: 4000, exact_groups: false, ..Options::default() };
     compare(&source.url(), &target.url(), &options).unwrap().assert_equal();
+}
+
+/// What was written while the copy ran may take longer than the grace to be applied.
+#[test]
+fn a_backlog_may_take_longer_than_the_grace() {
+    let (source, target) = pair("redis-7.0");
+    let proxy = Proxy::start(&target.address()).unwrap();
+    source.config_set("client-output-buffer-limit", "slave 0 0 0").unwrap();
+    source.config_set("rdb-key-save-delay", "1000").unwrap();
+    data::fill_strings(&source.url(), 6000, 10, 1).unwrap();
+    let () = ask(&source, 0, "SET renewed v PX 9000");
+    let run = sync(&source.url(), &proxy.url()).args(["--ttl-grace", "2s"]).spawn().unwrap();
+    run.wait_for(LONG, |p| p.phase == "full_sync" && p.keys > 0).unwrap();
+    let mut conn = source.conn().unwrap();
+    for _ in 0..100 {
+        cmd("SET").arg("filler").arg(vec![b'x'; 400_000]).exec(&mut conn).unwrap();
+    }
+    assert_eq!(ask::<u64>(&source, 0, "PEXPIRE renewed 600000"), 1, "the test was too slow");
+    let goal = goal(&source);
+    proxy.limit(3_000_000);
+    run.wait_for(LONG, |p| p.phase == "incremental" && !p.in_step && p.delay_bytes > Some(10_000_000)).unwrap();
+    run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+    assert_eq!(ask::<u64>(&target, 0, "EXISTS renewed"), 1);
+    let options = Options { ttl_grace_ms: 2000, ..Options::default() };
+    compare(&source.url(), &target.url(), &options).unwrap().assert_equal();
+}
+
+/// A key that is never twice in the same place is found too.
+#[test]
+fn a_held_deadline_does_not_escape_by_being_renamed() {
+    let (source, target) = pair("redis-7.0");
+    data::fill_strings(&source.url(), 100_000, 10, 1).unwrap();
+    for n in 0..3 {
+        let () = ask(&source, n, "SET at:0 v PX 900000");
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut conns: Vec<_> = (0..3).map(|_| source.conn().unwrap()).collect();
+            for (db, conn) in conns.iter_mut().enumerate() {
+                cmd("SELECT").arg(db).exec(conn).unwrap();
+            }
+            let mut n = 0;
+            while !done.load(SeqCst) {
+                let (from, to) = (format!("at:{n}"), format!("at:{}", n + 1));
+                cmd("RENAME").arg(&[&from, &to]).exec(&mut conns[0]).unwrap();
+                let mut copy = redis::pipe();
+                copy.atomic().cmd("COPY").arg(&[&from, &to]).cmd("DEL").arg(&from).exec(&mut conns[1]).unwrap();
+                // To another database and back under another name.
+                let mut walk = redis::pipe();
+                walk.cmd("MOVE").arg(&[&from, "9"]).cmd("SELECT").arg(9).cmd("RENAME").arg(&[&from, &to]);
+                walk.cmd("MOVE").arg(&[&to, "2"]).cmd("SELECT").arg(2).exec(&mut conns[2]).unwrap();
+                n += 1;
+            }
+        });
+        let run = sync(&source.url(), &target.url()).spawn().unwrap();
+        let in_step = run.wait_for(LONG, |p| p.in_step);
+        done.store(true, SeqCst);
+        in_step.unwrap();
+        let goal = goal(&source);
+        run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+    });
+    differences_with_grace(&source, &target).assert_equal();
 }
 
 /// While the copy runs, keys and fields whose deadlines are held on the target are renamed, moved, copied, renewed under

@@ -32,12 +32,14 @@ const MAX_OPEN: usize = 1024;
 struct Reports {
     open: VecDeque<(Instant, u64)>,
     newest: Option<Instant>,
+    /// When the newest one was asked for that has been applied.
+    applied: Option<Instant>,
 }
 
 impl Reports {
     fn settle(&mut self, applied: u64) {
-        while self.open.front().is_some_and(|&(_, offset)| offset <= applied) {
-            self.open.pop_front();
+        while let Some((asked, _)) = self.open.pop_front_if(|&mut (_, offset)| offset <= applied) {
+            self.applied = Some(asked);
         }
     }
 
@@ -50,7 +52,11 @@ impl Reports {
     }
 
     fn standing(&self) -> Standing {
-        Standing { behind_since: self.open.front().map(|&(asked, _)| asked), reported: self.newest }
+        Standing {
+            behind_since: self.open.front().map(|&(asked, _)| asked),
+            reported: self.newest,
+            applied: self.applied,
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! Nearly all are passed on as the bytes that came; deadlines are changed on the way (`expiry.rs`). Looked at more closely are those that move the source's selected
 //! database, mark transactions, only keep the link alive, or concern other databases than the selected one.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use keyferry_keyspace::{
     Db,
     command::{Class, CommandName, classify},
@@ -11,14 +13,19 @@ use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side};
 use keyferry_resp::request::Request;
 
 use super::{apply::Apply, databases::Databases, expiry::Rewritten};
-use crate::target::What;
+use crate::target::{FIELDS, SETTLE_KEYS, What};
 
 impl Apply<'_> {
     pub(super) fn on_request(&mut self, request: &Request<'_>) -> Result<()> {
         self.offset += request.bytes().len() as u64;
         match classify(request.name()) {
             _ if request.is_newline() => {}
-            Class::Other => self.pass(request),
+            Class::Other => {
+                self.pass(request);
+                if self.stats.is_settling() {
+                    self.moved(request)
+                }
+            }
             Class::Ping => {}
             // REPLCONF is for replicas: GETACK wants an answer, TIMESTAMP of a managed source none. Never passed on.
             Class::Replconf => {
@@ -46,11 +53,18 @@ impl Apply<'_> {
                 }
             },
             Class::FlushDb => self.pass(request),
-            Class::SwapDb => self.swap(request)?,
-            Class::Move => self.across_databases(request, request.arg(2))?,
+            Class::SwapDb => {
+                self.stats.moves.add(1);
+                self.swap(request)?;
+            }
+            Class::Move => {
+                self.across_databases(request, request.arg(2))?;
+                self.settle(request.arg(2), request.arg(1));
+            }
             Class::Copy => {
                 let db = request.args().skip(3).skip_while(|a| !a.eq_ignore_ascii_case(b"DB")).nth(1);
                 self.across_databases(request, db)?;
+                self.settle(db, request.arg(2));
             }
             Class::Script | Class::Function => self.pass_always(request),
         }
@@ -70,6 +84,36 @@ impl Apply<'_> {
             // Messages belong to no database.
             None if is_message(request.name()) => self.pass_always(request),
             None => {}
+        }
+    }
+
+    /// While deadlines are being settled: one that is held may have gone to where nobody looks any more.
+    fn moved(&mut self, request: &Request<'_>) {
+        let is = |other: &[u8]| request.name().eq_ignore_ascii_case(other);
+        match request.name().len() {
+            6 if is(b"RENAME") => self.settle(None, request.arg(2)),
+            8 if is(b"RENAMENX") => self.settle(None, request.arg(2)),
+            4 if is(b"EVAL") => self.stats.moves.add(1),
+            7 if is(b"EVALSHA") => self.stats.moves.add(1),
+            _ => {}
+        }
+    }
+
+    /// Settles the deadline of `key` in database `db` of the source, or the selected one.
+    fn settle(&mut self, db: Option<&[u8]>, key: Option<&[u8]>) {
+        if !self.stats.is_settling() {
+            return;
+        }
+        // Fields may be many.
+        if self.stats.held_fields.load(Relaxed) {
+            self.stats.moves.add(1);
+        }
+        let db = db.map_or(Some(Db(self.source_db)), Db::parse).and_then(|db| self.databases.target_of(db.0));
+        if let (Some(db), Some(key)) = (db, key) {
+            self.select(db, self.offset);
+            let grace = self.expiry.grace_ms.to_string();
+            let args: [&[u8]; 7] = [b"EVAL", SETTLE_KEYS, b"1", key, grace.as_bytes(), b"0", FIELDS];
+            self.batch.command(What::Setup, self.offset, &args);
         }
     }
 

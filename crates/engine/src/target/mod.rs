@@ -7,9 +7,11 @@ mod lane;
 mod rebuild;
 mod refusal;
 mod restore;
+mod settle;
 
 pub(crate) use batch::{Batch, What};
-pub(crate) use hold::Settler;
+pub(crate) use hold::SETTLE_KEYS;
 pub(crate) use lane::Lane;
 pub(crate) use rebuild::{Fed, Rebuild, decode_error, place};
 pub(crate) use restore::Restore;
+pub(crate) use settle::{FIELDS, Settler, try_out};

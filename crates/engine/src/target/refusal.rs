@@ -12,6 +12,7 @@ pub(crate) fn kind_of(text: &[u8], what: What) -> ErrorKind {
         b"OOM" => ErrorKind::TargetFull,
         b"MISCONF" => ErrorKind::TargetMisconf,
         b"READONLY" => ErrorKind::TargetDemoted,
+        b"BUSY" => ErrorKind::Timeout(side),
         b"LOADING" => ErrorKind::Loading(side),
         b"NOAUTH" | b"WRONGPASS" => ErrorKind::Auth(side),
         b"NOPERM" => ErrorKind::Permission(side),
