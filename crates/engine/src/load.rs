@@ -16,7 +16,7 @@ use crate::{
     Outcome, Stats, checks,
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
     source::{CHUNK, Chunk, Decoded, Framing},
-    stream::{Apply, Databases},
+    stream::{Apply, Databases, Older},
     target::{Lane, Restore, place},
 };
 
@@ -68,7 +68,9 @@ async fn load_file(
         // No stream will remove what outlives its time.
         grace_ms: 0,
     };
-    let mut apply = Apply::new(stats, restore, Databases::All, Framing::Length(len), ReplOffset(0), true);
+    // A file has no stream.
+    let older = Older::new(&server, &server, spec.on_unsupported, &restore.place);
+    let mut apply = Apply::new(stats, restore, older, Databases::All, Framing::Length(len), ReplOffset(0), true);
     let lane = Lane::new(conn.into_parts().0, stats, spec.on_conflict, spare_tx);
     let work = async {
         tokio::try_join!(

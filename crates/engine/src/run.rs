@@ -15,7 +15,7 @@ use crate::{
     backoff::Backoff,
     checks::{self, Facts},
     source::{Decoded, Framing, Link, Receiver, Start, follow_reports, psync},
-    stream::{Apply, Databases},
+    stream::{Apply, Databases, Older},
     target::{Lane, Restore, place},
 };
 
@@ -176,7 +176,8 @@ async fn follow(
         grace_ms,
     };
     let databases = Databases::new(source.db, target.db);
-    let mut apply = Apply::new(stats, restore, databases, framing, offset, spec.full_only);
+    let older = Older::new(&facts.source, &facts.target, spec.on_unsupported, &restore.place);
+    let mut apply = Apply::new(stats, restore, older, databases, framing, offset, spec.full_only);
     let lane = Lane::new(lane.into_parts().0, stats, spec.on_conflict, spare_tx);
 
     let work = async {

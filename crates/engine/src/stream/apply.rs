@@ -14,7 +14,7 @@ use tokio::sync::{
     watch,
 };
 
-use super::{databases::Databases, expiry::Expiry, input::Input};
+use super::{databases::Databases, expiry::Expiry, input::Input, older::Older};
 use crate::{
     Stats,
     source::{Chunk, Decoded, Framing},
@@ -70,6 +70,9 @@ pub(crate) struct Apply<'a> {
     pub(super) restore: Restore<'a>,
     pub(super) databases: Databases,
     pub(super) expiry: Expiry,
+    pub(super) older: Older,
+    /// Where commands are written that replace one of the source; empty in between.
+    pub(super) rewritten: Vec<u8>,
     /// Database that the source has selected.
     pub(super) source_db: u32,
     /// Database that the lane has selected.
@@ -93,6 +96,7 @@ impl<'a> Apply<'a> {
     pub(crate) fn new(
         stats: &'a Stats,
         restore: Restore<'a>,
+        older: Older,
         databases: Databases,
         framing: Framing,
         offset: ReplOffset,
@@ -106,6 +110,8 @@ impl<'a> Apply<'a> {
                 restore_absttl: restore.server.restore_absttl(),
             },
             restore,
+            older,
+            rewritten: Vec::new(),
             databases,
             source_db: 0,
             // Fresh connections are in database 0; said anyway, so that nothing depends on it.

@@ -42,7 +42,8 @@ async fn apply(payload: &[u8], framing: Framing, step: usize) -> Result<(Vec<u8>
         place: b"place".to_vec(),
         grace_ms: 0,
     };
-    let mut apply = Apply::new(&stats, restore, Databases::All, framing, ReplOffset(START), false);
+    let older = Older::new(&restore.server, &restore.server, restore.on_unsupported, b"place");
+    let mut apply = Apply::new(&stats, restore, older, Databases::All, framing, ReplOffset(START), false);
     let (chunks_tx, chunks) = mpsc::channel(1);
     let (batches_tx, mut batches) = mpsc::channel(1);
     let (_spare_tx, spare) = mpsc::channel(1);
