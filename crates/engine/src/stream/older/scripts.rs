@@ -126,8 +126,19 @@ if ARGV[1]=='DELREF' then release(id) end end end return 1";
 
 /// `KEYS`: the stream. `ARGV`: `KEEPREF`, `DELREF` or `ACKED`; `MAXLEN` or `MINID`; its threshold; for `MINID` the last ID in
 /// front of it, and `1` when the target knows it.
-const TRIM: &str = "local mode,how=ARGV[1],ARGV[2] local most \
+///
+/// A trim leaves the highest deleted ID alone, which XDEL moves. So entries are trimmed as far as they can be, and for
+/// the others that ID is put back; only 0 cannot be.
+const TRIM: &str = "local mode,how=ARGV[1],ARGV[2] local most,info \
 if how=='MAXLEN' then most=redis.call('XLEN',k)-ARGV[3] end \
+if mode=='ACKED' and redis.call('EXISTS',k)==1 then \
+info={} local all=redis.call('XINFO','STREAM',k) for i=1,#all,2 do info[all[i]]=all[i+1] end \
+local n,from,last,done=0,'-',nil,false \
+repeat local new=0 \
+for _,e in ipairs(redis.call('XRANGE',k,from,how=='MINID' and ARGV[4] or '+','COUNT',101)) do \
+if e[1]~=last and not done then if most and n>=most or held(e[1]) then done=true else n=n+1 new=new+1 from=e[1] end end end \
+last=from until done or new==0 \
+if n>0 then redis.call('XTRIM',k,'MAXLEN',redis.call('XLEN',k)-n) if most then most=most-n end end end \
 local from,last='-',nil \
 while not most or most>0 do \
 local found=redis.call('XRANGE',k,from,how=='MINID' and ARGV[4] or '+','COUNT',101) local new=0 \
@@ -140,7 +151,10 @@ elseif mode=='DELREF' and most then most=most-1 end \
 from,last=id,id end end \
 if new==0 then break end end \
 if mode=='DELREF' then if how=='MAXLEN' then redis.call('XTRIM',k,'MAXLEN',ARGV[3]) \
-elseif ARGV[5]=='1' then redis.call('XTRIM',k,'MINID',ARGV[3]) end end return 1";
+elseif ARGV[5]=='1' then redis.call('XTRIM',k,'MINID',ARGV[3]) end end \
+if info and info['max-deleted-entry-id'] and info['max-deleted-entry-id']~='0-0' then \
+redis.call('XSETID',k,info['last-generated-id'],'ENTRIESADDED',info['entries-added'],\
+'MAXDELETEDID',info['max-deleted-entry-id']) end return 1";
 
 /// See [`DELETE`].
 pub(super) fn delete() -> Vec<u8> {
