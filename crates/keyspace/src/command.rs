@@ -36,8 +36,6 @@ pub enum Class {
     Function,
     /// EVAL or EVALSHA: a script as it was called, from a source that does not send what scripts have done.
     Script,
-    /// XADD or XTRIM: servers send forms of them that they take from no client.
-    Trim,
     /// Anything else: passed on as it is.
     Other,
 }
@@ -58,14 +56,9 @@ pub fn classify(name: &[u8]) -> Class {
             b"move" => Class::Move,
             b"copy" => Class::Copy,
             b"eval" => Class::Script,
-            b"xadd" => Class::Trim,
             _ => Class::Other,
         },
-        5 => match &fold(name) {
-            b"multi" => Class::Multi,
-            b"xtrim" => Class::Trim,
-            _ => Class::Other,
-        },
+        5 if fold(name) == *b"multi" => Class::Multi,
         6 => match &fold(name) {
             b"select" => Class::Select,
             b"swapdb" => Class::SwapDb,
@@ -139,7 +132,7 @@ impl fmt::Debug for CommandName {
 mod tests {
     use super::*;
 
-    const SPECIAL: [(&str, Class); 17] = [
+    const SPECIAL: [(&str, Class); 15] = [
         ("PING", Class::Ping),
         ("SELECT", Class::Select),
         ("REPLCONF", Class::Replconf),
@@ -155,8 +148,6 @@ mod tests {
         ("FUNCTION", Class::Function),
         ("EVAL", Class::Script),
         ("EVALSHA", Class::Script),
-        ("XADD", Class::Trim),
-        ("XTRIM", Class::Trim),
     ];
 
     #[test]

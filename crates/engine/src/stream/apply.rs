@@ -71,8 +71,6 @@ pub(crate) struct Apply<'a> {
     pub(super) databases: Databases,
     pub(super) expiry: Expiry,
     pub(super) older: Older,
-    /// Where commands are written that replace one of the source; empty in between.
-    pub(super) rewritten: Vec<u8>,
     /// Database that the source has selected.
     pub(super) source_db: u32,
     /// Database that the lane has selected.
@@ -111,7 +109,6 @@ impl<'a> Apply<'a> {
             },
             restore,
             older,
-            rewritten: Vec::new(),
             databases,
             source_db: 0,
             // Fresh connections are in database 0; said anyway, so that nothing depends on it.

@@ -11,9 +11,9 @@ mod apply;
 mod databases;
 mod expiry;
 mod input;
+mod older;
 mod on_item;
 mod on_request;
-mod older;
 mod payload;
 
 pub(crate) use apply::Apply;

@@ -20,14 +20,14 @@ use super::{
     expiry::Rewritten,
     older::{Lesser, Verdict},
 };
-use crate::target::{FULL, What};
+use crate::target::What;
 
 impl Apply<'_> {
     pub(super) fn on_request(&mut self, request: &Request<'_>) -> Result<()> {
         self.offset += request.bytes().len() as u64;
         match classify(request.name()) {
             _ if request.is_newline() => {}
-            Class::Other | Class::Trim => self.pass(request)?,
+            Class::Other => self.pass(request)?,
             Class::Script => {
                 self.note_script(request);
                 self.pass(request)?;
@@ -87,18 +87,15 @@ impl Apply<'_> {
     }
 
     /// Passes on a command in a form that the target knows.
+    #[inline]
     fn pass_always(&mut self, request: &Request<'_>) -> Result<()> {
-        let mut written = std::mem::take(&mut self.rewritten);
-        let verdict = match classify(request.name()) {
-            Class::Trim => self.older.rewrite_trim(request, &mut written),
-            _ => self.older.rewrite(request, &mut written),
+        let Some(rule) = self.older.rule_for(request) else {
+            self.pass_known(request);
+            return Ok(());
         };
-        let result = self.pass_as(verdict, request, &written);
-        written.clear();
-        if written.capacity() <= FULL {
-            self.rewritten = written;
-        }
-        result
+        let mut written = Vec::new();
+        let verdict = self.older.rewrite(rule, request, &mut written);
+        self.pass_as(verdict, request, &written)
     }
 
     /// Passes on what has become of a command.
@@ -118,7 +115,10 @@ impl Apply<'_> {
                 let context = || {
                     let name = CommandName::new(request.name());
                     let target = self.restore.server;
-                    format!("follow {name} at offset {}: the target, {target}, has nothing for it ({what})", self.offset)
+                    format!(
+                        "follow {name} at offset {}: the target, {target}, has nothing for it ({what})",
+                        self.offset
+                    )
                 };
                 self.restore.lacks(what, context)?;
                 match lesser {

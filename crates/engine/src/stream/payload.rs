@@ -66,8 +66,7 @@ impl Apply<'_> {
             place: self.restore.place.clone(),
             grace_ms: self.restore.grace_ms,
         };
-        let context =
-            |e: Error| Error::new(e.kind(), format!("follow RESTORE at offset {}", self.offset)).caused_by(e);
+        let context = |e: Error| Error::new(e.kind(), format!("follow RESTORE at offset {}", self.offset)).caused_by(e);
         let mut rebuild = Rebuild::begin_whole(&restore, entry, self.now_ms).map_err(context)?;
         let (mut raw, mut built, mut nothing) = (entry.raw, Batch::default(), true);
         loop {

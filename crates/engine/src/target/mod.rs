@@ -7,7 +7,7 @@ mod rebuild;
 mod refusal;
 mod restore;
 
-pub(crate) use batch::{Batch, FULL, What};
+pub(crate) use batch::{Batch, What};
 pub(crate) use lane::Lane;
 pub(crate) use rebuild::{Fed, Rebuild, decode_error, place};
 pub(crate) use restore::Restore;

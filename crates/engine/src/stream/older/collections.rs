@@ -10,9 +10,7 @@ pub(super) const OF_4: &[Rule] = &[
     rule(b"RPOP", Abilities::OF_6_2, |_, request| request.argc() == 3, pop_right),
 ];
 
-pub(super) const OF_5: &[Rule] = &[
-    rule(b"LMOVE", Abilities::OF_6_2, always, lmove),
-];
+pub(super) const OF_5: &[Rule] = &[rule(b"LMOVE", Abilities::OF_6_2, always, lmove)];
 
 pub(super) const OF_6: &[Rule] = &[
     rule(b"LPUSHX", Abilities::MANY, |_, request| request.argc() > 3, push_each),

@@ -9,6 +9,7 @@ pub(super) const OF_4: &[Rule] = &[rule(b"COPY", Abilities::OF_6_2, always, copy
 pub(super) const OF_6: &[Rule] = &[
     rule(b"UNLINK", Abilities::UNLINK, always, |_, args, out| named(out, b"DEL", args)),
     rule(b"SWAPDB", Abilities::UNLINK, always, swap),
+    rule(b"SCRIPT", Abilities::OF_6_2, script_applies, |_, args, out| command(out, &args[..2])),
     rule(b"RENAME", Abilities::ALL_KEYS, always, |_, args, out| rename(scripts::RENAME, args, out)),
 ];
 
@@ -51,14 +52,27 @@ fn rename(script: &[u8], args: &[&[u8]], out: &mut Vec<u8>) -> Verdict {
 
 /// ASYNC came with 4.0, SYNC with 6.2.
 fn flush_applies(lacks: Abilities, request: &Request<'_>) -> bool {
-    request.arg(1).is_some_and(|arg| lacks.any_of(Abilities::UNLINK) || is(arg, "SYNC") && lacks.any_of(Abilities::OF_6_2))
+    request
+        .arg(1)
+        .is_some_and(|arg| lacks.any_of(Abilities::UNLINK) || is(arg, "SYNC") && lacks.any_of(Abilities::OF_6_2))
+}
+
+/// `SCRIPT FLUSH SYNC|ASYNC`
+fn script_applies(_: Abilities, request: &Request<'_>) -> bool {
+    request.argc() == 3 && request.arg(1).is_some_and(|arg| is(arg, "FLUSH"))
 }
 
 /// A target without functions has none to delete.
 fn function(older: &Older, args: &[&[u8]], _: &mut Vec<u8>) -> Verdict {
     let restores = args.get(1).is_some_and(|arg| is(arg, "RESTORE"));
     match args.get(1) {
-        _ if !older.lacks(Abilities::OF_7_0) => if restores { Verdict::Payload } else { Verdict::Known },
+        _ if !older.lacks(Abilities::OF_7_0) => {
+            if restores {
+                Verdict::Payload
+            } else {
+                Verdict::Known
+            }
+        }
         Some(word) if is(word, "DELETE") || is(word, "FLUSH") => Verdict::Written,
         _ => lacks("function library", Lesser::Nothing),
     }

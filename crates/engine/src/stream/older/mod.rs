@@ -13,6 +13,7 @@
 //!   its version.
 
 mod abilities;
+mod bitfield;
 mod collections;
 mod keys;
 mod scripts;
@@ -59,6 +60,9 @@ pub(crate) enum Lesser {
     WithoutOption,
 }
 
+/// Writes other commands instead of one with these arguments.
+pub(crate) type Write = fn(&Older, &[&[u8]], &mut Vec<u8>) -> Verdict;
+
 /// A command that older targets do not know in every form.
 struct Rule {
     /// In upper case.
@@ -67,15 +71,14 @@ struct Rule {
     unless: Abilities,
     /// Whether this form needs it, judged without allocating. Called only where `unless` says so.
     applies: fn(Abilities, &Request<'_>) -> bool,
-    /// Writes other commands.
-    write: fn(&Older, &[&[u8]], &mut Vec<u8>) -> Verdict,
+    write: Write,
 }
 
 const fn rule(
     name: &'static [u8],
     unless: Abilities,
     applies: fn(Abilities, &Request<'_>) -> bool,
-    write: fn(&Older, &[&[u8]], &mut Vec<u8>) -> Verdict,
+    write: Write,
 ) -> Rule {
     Rule { name, unless, applies, write }
 }
@@ -98,35 +101,24 @@ impl Older {
         Self { lacks, place: place.to_vec(), records_producers: target.redis >= (8, 6, 2) }
     }
 
-    /// Writes what `request` becomes to `out`, which must be empty, or nothing when it goes out as it is.
+    /// How `request` is written for the target; `None` when it goes out as it is.
     #[inline]
-    pub(crate) fn rewrite(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Verdict {
+    pub(crate) fn rule_for(&self, request: &Request<'_>) -> Option<Write> {
+        if let Some(b'X' | b'x') = request.name().first()
+            && (is(request.name(), "XADD") || is(request.name(), "XTRIM"))
+        {
+            return stream_entries::applies(self.lacks, request).then_some(stream_entries::write);
+        }
         if self.lacks.is_none() {
-            return Verdict::Known;
+            return None;
         }
-        match find(request.name()) {
-            Some(rule) if self.lacks.any_of(rule.unless) && (rule.applies)(self.lacks, request) => {
-                self.write(rule.write, request, out)
-            }
-            _ => Verdict::Known,
-        }
+        let rule = find(request.name())?;
+        let applies = self.lacks.any_of(rule.unless) && (rule.applies)(self.lacks, request);
+        applies.then_some(rule.write)
     }
 
-    /// [`Older::rewrite`] for XADD and XTRIM, which no target takes in every form.
-    pub(crate) fn rewrite_trim(&self, request: &Request<'_>, out: &mut Vec<u8>) -> Verdict {
-        match stream_entries::applies(self.lacks, request) {
-            true => self.write(stream_entries::write, request, out),
-            false => Verdict::Known,
-        }
-    }
-
-    fn write(
-        &self,
-        write: fn(&Self, &[&[u8]], &mut Vec<u8>) -> Verdict,
-        request: &Request<'_>,
-        out: &mut Vec<u8>,
-    ) -> Verdict {
-        debug_assert!(out.is_empty());
+    /// Writes what `request` becomes to `out`, which must be empty.
+    pub(crate) fn rewrite(&self, write: Write, request: &Request<'_>, out: &mut Vec<u8>) -> Verdict {
         let args: Vec<&[u8]> = request.args().collect();
         let verdict = write(self, &args, out);
         if matches!(verdict, Verdict::Known | Verdict::Payload) {

@@ -35,7 +35,8 @@ if v then redis.call(ARGV[2]=='LEFT' and 'LPUSH' or 'RPUSH',KEYS[2],v) \
 redis.call(ARGV[1]=='LEFT' and 'LPOP' or 'RPOP',KEYS[1]) end return v";
 
 /// `KEYS`: source, destination; for a source that may have been left out.
-pub(super) const RENAME: &[u8] = b"if redis.call('EXISTS',KEYS[1])==1 then return redis.call('RENAME',KEYS[1],KEYS[2]) end \
+pub(super) const RENAME: &[u8] =
+    b"if redis.call('EXISTS',KEYS[1])==1 then return redis.call('RENAME',KEYS[1],KEYS[2]) end \
 return redis.call('DEL',KEYS[2])";
 
 /// `KEYS`: source, destination; for a source that may have been left out.

@@ -5,11 +5,20 @@ use keyferry_resp::{encode, request::Request};
 
 use super::{Abilities, Lesser, Older, Verdict, eval, is, lacks, scripts, streams::STREAM};
 
+/// How a stream is trimmed.
+#[derive(Clone, Copy)]
+struct Trim<'a> {
+    /// `MAXLEN` or `MINID`.
+    how: &'a [u8],
+    /// `=` or `~`.
+    exactness: Option<&'a [u8]>,
+    threshold: &'a [u8],
+}
+
 /// What stands behind the key.
 #[derive(Default)]
 struct Options<'a> {
-    /// `MAXLEN` or `MINID`, `=` or `~` or nothing, the threshold.
-    trim: Option<(&'a [u8], Option<&'a [u8]>, &'a [u8])>,
+    trim: Option<Trim<'a>>,
     limit: bool,
     no_mkstream: bool,
     /// `KEEPREF`, `DELREF` or `ACKED`.
@@ -18,6 +27,22 @@ struct Options<'a> {
     producer: Option<(&'a [u8], Option<&'a [u8]>)>,
     /// How many arguments behind the key are options.
     len: usize,
+}
+
+impl<'a> Trim<'a> {
+    fn args(self) -> impl Iterator<Item = &'a [u8]> {
+        [Some(self.how), self.exactness, Some(self.threshold)].into_iter().flatten()
+    }
+
+    fn by_script(self, older: &Older, key: &[u8], refs: Option<&[u8]>, out: &mut Vec<u8>) {
+        let refs = refs.map_or(b"KEEPREF".to_vec(), <[u8]>::to_ascii_uppercase);
+        let how = self.how.to_ascii_uppercase();
+        let before = if how == b"MINID" { before(self.threshold) } else { Some(String::new()) };
+        // Nothing is in front of the first ID.
+        let Some(before) = before else { return };
+        let knows: &[u8] = if older.lacks(Abilities::OF_6_2) { b"0" } else { b"1" };
+        eval(out, &scripts::trim(), &[key], &[&refs, &how, self.threshold, before.as_bytes(), knows]);
+    }
 }
 
 impl<'a> Options<'a> {
@@ -37,10 +62,11 @@ impl<'a> Options<'a> {
                     if threshold == b"=" || threshold == b"~" {
                         (exactness, threshold) = (Some(threshold), take());
                     }
-                    found.trim = Some((how, exactness, threshold));
+                    found.trim = Some(Trim { how, exactness, threshold });
                 }
                 _ if is(arg, "LIMIT") => {
-                    (take(), take());
+                    take();
+                    take();
                     found.limit = true;
                 }
                 _ if is(arg, "NOMKSTREAM") => {
@@ -70,9 +96,9 @@ pub(super) fn applies(lacks: Abilities, request: &Request<'_>) -> bool {
         return false;
     }
     let found = Options::read(request.args().skip(2));
-    let min_id = found.trim.is_some_and(|(how, ..)| is(how, "MINID"));
+    let min_id = found.trim.is_some_and(|trim| is(trim.how, "MINID"));
     lacks.any_of(Abilities::STREAMS)
-        || found.limit && !found.trim.is_some_and(|(_, exactness, _)| exactness == Some(b"~"))
+        || found.limit && found.trim.is_none_or(|trim| trim.exactness != Some(b"~"))
         || found.producer.is_some()
         || (found.no_mkstream || min_id) && lacks.any_of(Abilities::OF_6_2)
         || found.refs.is_some() && lacks.any_of(Abilities::STREAM_REFS)
@@ -91,8 +117,8 @@ pub(super) fn write(older: &Older, args: &[&[u8]], out: &mut Vec<u8>) -> Verdict
         return Verdict::Written;
     }
     let refs = found.refs.filter(|_| older.lacks(Abilities::STREAM_REFS));
-    let alone = found.trim.filter(|(how, ..)| {
-        refs.is_some_and(|refs| !is(refs, "KEEPREF")) || is(how, "MINID") && older.lacks(Abilities::OF_6_2)
+    let alone = found.trim.filter(|trim| {
+        refs.is_some_and(|refs| !is(refs, "KEEPREF")) || is(trim.how, "MINID") && older.lacks(Abilities::OF_6_2)
     });
     let mut plain: Vec<&[u8]> = vec![name, key];
     if found.no_mkstream && !older.lacks(Abilities::OF_6_2) {
@@ -103,10 +129,8 @@ pub(super) fn write(older: &Older, args: &[&[u8]], out: &mut Vec<u8>) -> Verdict
     }
     // A producer is noted on the entry, which a trim may take away.
     let later = alone.is_some() || found.producer.is_some();
-    if let Some((how, exactness, threshold)) = found.trim.filter(|_| !later) {
-        plain.push(how);
-        plain.extend(exactness);
-        plain.push(threshold);
+    if let Some(trim) = found.trim.filter(|_| !later) {
+        plain.extend(trim.args());
     }
     let adds = !entry.is_empty();
     if adds || !later {
@@ -121,11 +145,10 @@ pub(super) fn write(older: &Older, args: &[&[u8]], out: &mut Vec<u8>) -> Verdict
         }
     }
     match (alone, found.trim) {
-        (Some((how, _, threshold)), _) => trim(older, key, refs, how, threshold, out),
-        (None, Some((how, exactness, threshold))) if later => {
-            let mut all: Vec<&[u8]> = vec![b"XTRIM", key, how];
-            all.extend(exactness);
-            all.push(threshold);
+        (Some(trim), _) => trim.by_script(older, key, refs, out),
+        (None, Some(trim)) if later => {
+            let mut all: Vec<&[u8]> = vec![b"XTRIM", key];
+            all.extend(trim.args());
             if refs.is_none() {
                 all.extend(found.refs);
             }
@@ -134,17 +157,6 @@ pub(super) fn write(older: &Older, args: &[&[u8]], out: &mut Vec<u8>) -> Verdict
         _ => {}
     }
     verdict
-}
-
-/// Trims with a script.
-fn trim(older: &Older, key: &[u8], refs: Option<&[u8]>, how: &[u8], threshold: &[u8], out: &mut Vec<u8>) {
-    let refs = refs.map_or(b"KEEPREF".to_vec(), <[u8]>::to_ascii_uppercase);
-    let how = how.to_ascii_uppercase();
-    let before = if how == b"MINID" { before(threshold) } else { Some(String::new()) };
-    // Nothing is in front of the first ID.
-    let Some(before) = before else { return };
-    let knows: &[u8] = if older.lacks(Abilities::OF_6_2) { b"0" } else { b"1" };
-    eval(out, &scripts::trim(), &[key], &[&refs, &how, threshold, before.as_bytes(), knows]);
 }
 
 /// The ID in front of another one.

@@ -55,10 +55,9 @@ fn group(older: &Older, args: &[&[u8]], out: &mut Vec<u8>) -> Verdict {
     }
     match args {
         // To ask for what the consumer was given before makes the consumer, and gives nothing.
-        [_, word, key, group, consumer] if is(word, "CREATECONSUMER") => command(
-            out,
-            &[b"XREADGROUP", b"GROUP", group, consumer, b"COUNT", b"1", b"STREAMS", key, b"0"],
-        ),
+        [_, word, key, group, consumer] if is(word, "CREATECONSUMER") => {
+            command(out, &[b"XREADGROUP", b"GROUP", group, consumer, b"COUNT", b"1", b"STREAMS", key, b"0"])
+        }
         [start @ .., word, _] if is(word, "ENTRIESREAD") => command(out, start),
         [a, b, c, d, e, word, _, rest @ ..] if is(word, "ENTRIESREAD") => {
             command(out, &[&[*a, *b, *c, *d, *e], rest].concat())

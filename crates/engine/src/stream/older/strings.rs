@@ -2,7 +2,7 @@
 
 use keyferry_resp::{encode, request::Request};
 
-use super::{Abilities, Lesser, Older, Rule, Verdict, always, command, eval, is, lacks, named, number, rule, scripts};
+use super::{Abilities, Older, Rule, Verdict, always, bitfield, command, eval, is, named, number, rule, scripts};
 
 const SET_OPTIONS: Abilities = Abilities::KEEPTTL.and(Abilities::SET_IFEQ).and(Abilities::SET_IFNE);
 
@@ -18,7 +18,14 @@ pub(super) const OF_6: &[Rule] = &[rule(b"MSETEX", Abilities::MSETEX, always, ms
 pub(super) const OF_7: &[Rule] = &[rule(b"DELIFEQ", Abilities::DELIFEQ, always, |_, args, out| delete(args, out))];
 
 pub(super) const OF_8: &[Rule] =
-    &[rule(b"BITFIELD", Abilities::BITFIELD, always, |_, _, _| lacks("BITFIELD", Lesser::Nothing))];
+    &[rule(b"BITFIELD", Abilities::BITFIELD.and(Abilities::OF_6_2), bitfield_applies, |_, args, out| {
+        bitfield::write(args, out)
+    })];
+
+/// Servers up to 5.0 make 0 of an i64 that leaves its range.
+fn bitfield_applies(lacks: Abilities, request: &Request<'_>) -> bool {
+    lacks.any_of(Abilities::BITFIELD) || request.args().skip(3).any(|arg| is(arg, "I64"))
+}
 
 /// A condition that the target does not know; the source sends it only where it was met.
 fn is_condition(lacks: Abilities, arg: &[u8]) -> bool {

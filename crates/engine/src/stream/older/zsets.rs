@@ -4,15 +4,15 @@ use keyferry_resp::request::Request;
 
 use super::{Abilities, Lesser, Older, Rule, Verdict, always, command, eval, is, lacks, number, rule, scripts};
 
-pub(super) const OF_4: &[Rule] =
-    &[rule(b"ZADD", Abilities::ZADD_FLAGS.and(Abilities::OF_6_2), zadd_applies, zadd)];
+pub(super) const OF_4: &[Rule] = &[rule(b"ZADD", Abilities::ZADD_FLAGS.and(Abilities::OF_6_2), zadd_applies, zadd)];
 
-pub(super) const OF_7: &[Rule] = &[
-    rule(b"ZPOPMIN", Abilities::ZPOP, always, pop_lowest),
-    rule(b"ZPOPMAX", Abilities::ZPOP, always, pop_highest),
-];
+pub(super) const OF_7: &[Rule] =
+    &[rule(b"ZPOPMIN", Abilities::ZPOP, always, pop_lowest), rule(b"ZPOPMAX", Abilities::ZPOP, always, pop_highest)];
 
-pub(super) const OF_9: &[Rule] = &[rule(b"GEORADIUS", Abilities::GEO, always, |_, _, _| lacks("GEORADIUS", Lesser::Nothing))];
+pub(super) const OF_9: &[Rule] =
+    &[rule(b"GEORADIUS", Abilities::GEO.and(Abilities::OF_6_2), places_apply, |_, _, _| {
+        lacks("GEORADIUS", Lesser::Nothing)
+    })];
 
 pub(super) const OF_10: &[Rule] = &[rule(b"ZDIFFSTORE", Abilities::OF_6_2, always, zdiffstore)];
 
@@ -21,7 +21,15 @@ pub(super) const OF_11: &[Rule] = &[rule(b"ZRANGESTORE", Abilities::OF_6_2, alwa
 pub(super) const OF_14: &[Rule] = &[rule(b"GEOSEARCHSTORE", Abilities::OF_6_2, always, geosearchstore)];
 
 pub(super) const OF_17: &[Rule] =
-    &[rule(b"GEORADIUSBYMEMBER", Abilities::GEO, always, |_, _, _| lacks("GEORADIUSBYMEMBER", Lesser::Nothing))];
+    &[rule(b"GEORADIUSBYMEMBER", Abilities::GEO.and(Abilities::OF_6_2), places_apply, |_, _, _| {
+        lacks("GEORADIUSBYMEMBER", Lesser::Nothing)
+    })];
+
+/// `COUNT n ANY` came with 6.2. What it finds depends on the order in which a server looks.
+fn places_apply(lacks: Abilities, request: &Request<'_>) -> bool {
+    let any = || request.args().skip(5).skip_while(|arg| !is(arg, "COUNT")).nth(2).is_some_and(|arg| is(arg, "ANY"));
+    lacks.any_of(Abilities::GEO) || any()
+}
 
 /// What `ZADD` is told behind the key: its flags, as [`scripts::ZADD`] names them, without CH, which only asks.
 fn zadd_flag(arg: &[u8]) -> Option<&'static str> {
