@@ -3,6 +3,7 @@
 
 mod databases;
 mod lines;
+mod load;
 mod payloads;
 mod policies;
 mod scripts;
