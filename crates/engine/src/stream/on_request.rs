@@ -199,6 +199,9 @@ impl Apply<'_> {
 
     /// The target runs the script itself: it may do something else than on the source.
     fn note_script(&self, request: &Request<'_>) {
+        if self.databases.target_of(self.source_db).is_none() {
+            return;
+        }
         if self.stats.scripts.get() == 0 {
             let (name, offset) = (CommandName::new(request.name()), self.offset);
             tracing::warn!(%name, offset, "the source sends scripts as they were called, and the target runs them itself");
