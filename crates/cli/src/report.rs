@@ -206,8 +206,12 @@ pub(crate) fn summary(outcome: Outcome, stats: &Stats, took: Duration) -> String
     };
     let left_out: String =
         stats.unsupported().iter().map(|(what, n)| format!("; {what}: {}", HumanCount(*n))).collect();
+    let scripts = match stats.scripts() {
+        0 => String::new(),
+        n => format!("; scripts run again by the target: {}", HumanCount(n)),
+    };
     format!(
-        "{what}; {} keys{kept}{left_out}, {} received, offset {}, {:.1} s",
+        "{what}; {} keys{kept}{left_out}{scripts}, {} received, offset {}, {:.1} s",
         HumanCount(p.keys),
         HumanBytes(p.bytes),
         p.applied_offset,

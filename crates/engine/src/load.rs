@@ -16,8 +16,8 @@ use crate::{
     Outcome, Stats, checks,
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
     source::{CHUNK, Chunk, Decoded, Framing},
-    stream::{Apply, Databases, Expiry},
-    target::{Lane, Restore, place},
+    stream::{Apply, Databases, Expiry, Older, Plan},
+    target::{Deadlines, Lane, Restore, place},
 };
 
 /// Names the values that are rebuilt from files; files are loaded one after the other by a task's lock.
@@ -66,10 +66,13 @@ async fn load_file(
         on_unsupported: spec.on_unsupported,
         place: place(SOURCE_ID),
         // Nothing follows that could renew a key.
-        hold: false,
+        deadlines: Deadlines::Exact,
     };
+    // A file has no stream.
     let expiry = Expiry::new(Duration::ZERO, &server, &server);
-    let mut apply = Apply::new(stats, restore, Databases::All, expiry, Framing::Length(len), ReplOffset(0), true);
+    let older = Older::new(&server, &server, spec.on_unsupported, &restore.place);
+    let plan = Plan { databases: Databases::All, expiry, older, framing: Framing::Length(len), full_only: true };
+    let mut apply = Apply::new(stats, restore, plan, ReplOffset(0));
     let lane = Lane::new(conn.into_parts().0, stats, spec.on_conflict, spare_tx);
     let work = async {
         tokio::try_join!(

@@ -16,8 +16,8 @@ use crate::{
     backoff::Backoff,
     checks::{self, Facts},
     source::{Decoded, Framing, Link, Receiver, Start, follow_reports, psync},
-    stream::{Apply, Databases, Expiry},
-    target::{Lane, Restore, Settler, place, try_out},
+    stream::{Apply, Databases, Expiry, Older, Plan},
+    target::{Deadlines, Lane, Restore, Settler, place, try_out},
 };
 
 /// Chunks between receiver and decoder: at 256 KiB each, 2 MiB.
@@ -175,11 +175,16 @@ async fn follow(
         on_unsupported: spec.on_unsupported,
         place: place(&facts.source_id),
         // Others may not keep a deadline that is so far away.
-        hold: !spec.full_only && facts.target.flavor != Flavor::Other,
+        deadlines: match !spec.full_only && facts.target.flavor != Flavor::Other {
+            true => Deadlines::Held,
+            false => Deadlines::Exact,
+        },
     };
     let databases = Databases::new(source.db, target.db);
     let expiry = Expiry::new(spec.ttl_grace, &facts.source, &facts.target);
-    let mut apply = Apply::new(stats, restore, databases, expiry, framing, offset, spec.full_only);
+    let older = Older::new(&facts.source, &facts.target, spec.on_unsupported, &restore.place);
+    let plan = Plan { databases, expiry, older, framing, full_only: spec.full_only };
+    let mut apply = Apply::new(stats, restore, plan, offset);
     let settler = Settler {
         endpoint: target,
         stats,

@@ -26,6 +26,8 @@ pub struct Stats {
     pub(crate) kept: Counter,
     /// Commands of the stream that the target has answered.
     pub(crate) commands: Counter,
+    /// Scripts of the stream that the target runs itself, as they were called on the source.
+    pub(crate) scripts: Counter,
     /// Bytes received from the source.
     pub(crate) received: Counter,
     /// Bytes of the snapshot that have been decoded.
@@ -184,6 +186,11 @@ impl Stats {
     /// Keys that the target has kept of its own under `--on-conflict ignore`.
     pub fn kept(&self) -> u64 {
         self.kept.get()
+    }
+
+    /// Scripts of the stream that the target runs itself, as they were called on the source.
+    pub fn scripts(&self) -> u64 {
+        self.scripts.get()
     }
 
     /// Keys that the source held when the snapshot began; 0 when not known.

@@ -31,9 +31,11 @@ pub enum Class {
     /// COPY: a key is copied, with `DB` into another database.
     Copy,
     /// SCRIPT: FLUSH or LOAD, which concern the whole server.
-    Script,
+    ScriptCache,
     /// FUNCTION: LOAD, DELETE, FLUSH or RESTORE, which concern the whole server.
     Function,
+    /// EVAL or EVALSHA: a script as it was called, from a source that does not send what scripts have done.
+    Script,
     /// Anything else: passed on as it is.
     Other,
 }
@@ -53,18 +55,20 @@ pub fn classify(name: &[u8]) -> Class {
             b"exec" => Class::Exec,
             b"move" => Class::Move,
             b"copy" => Class::Copy,
+            b"eval" => Class::Script,
             _ => Class::Other,
         },
         5 if fold(name) == *b"multi" => Class::Multi,
         6 => match &fold(name) {
             b"select" => Class::Select,
             b"swapdb" => Class::SwapDb,
-            b"script" => Class::Script,
+            b"script" => Class::ScriptCache,
             _ => Class::Other,
         },
         7 => match &fold(name) {
             b"flushdb" => Class::FlushDb,
             b"discard" => Class::Discard,
+            b"evalsha" => Class::Script,
             _ => Class::Other,
         },
         8 => match &fold(name) {
@@ -128,7 +132,7 @@ impl fmt::Debug for CommandName {
 mod tests {
     use super::*;
 
-    const SPECIAL: [(&str, Class); 13] = [
+    const SPECIAL: [(&str, Class); 15] = [
         ("PING", Class::Ping),
         ("SELECT", Class::Select),
         ("REPLCONF", Class::Replconf),
@@ -140,8 +144,10 @@ mod tests {
         ("SWAPDB", Class::SwapDb),
         ("MOVE", Class::Move),
         ("COPY", Class::Copy),
-        ("SCRIPT", Class::Script),
+        ("SCRIPT", Class::ScriptCache),
         ("FUNCTION", Class::Function),
+        ("EVAL", Class::Script),
+        ("EVALSHA", Class::Script),
     ];
 
     #[test]

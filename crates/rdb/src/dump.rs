@@ -49,6 +49,19 @@ pub fn write_with_meta(out: &mut Vec<u8>, meta: &[u8], kind: ValueType, raw: &[u
     out.extend_from_slice(&crc.to_le_bytes());
 }
 
+/// Appends a payload again with another RDB version in its footer; for those of `FUNCTION DUMP`, too. Nothing is looked
+/// into but the length: `false` when that is too short for a payload, and nothing is written.
+#[must_use]
+pub fn write_again(out: &mut Vec<u8>, payload: &[u8], version: u16) -> bool {
+    let Some(body) = payload.len().checked_sub(FOOTER_LEN).and_then(|len| payload.get(..len)) else { return false };
+    let start = out.len();
+    out.extend_from_slice(body);
+    out.extend_from_slice(&version.to_le_bytes());
+    let crc = crc::checksum(out.get(start..).unwrap_or_default());
+    out.extend_from_slice(&crc.to_le_bytes());
+    true
+}
+
 /// Checks the footer of a payload; gives the type, the raw value and the RDB version. The value itself is not looked into.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ mod fake_source;
 mod full_copy;
 mod incremental;
 mod link_loss;
+mod older;
 mod secrets;
 mod stops;
 mod tls;

@@ -14,7 +14,7 @@ use tokio::sync::{
     watch,
 };
 
-use super::{databases::Databases, expiry::Expiry, input::Input};
+use super::{databases::Databases, expiry::Expiry, input::Input, older::Older};
 use crate::{
     Stats,
     source::{Chunk, Decoded, Framing},
@@ -64,12 +64,24 @@ enum Read {
     End,
 }
 
+/// What a stream is to become.
+pub(crate) struct Plan {
+    pub(crate) databases: Databases,
+    pub(crate) expiry: Expiry,
+    pub(crate) older: Older,
+    /// How the end of the snapshot is known.
+    pub(crate) framing: Framing,
+    /// Nothing is wanted behind the snapshot.
+    pub(crate) full_only: bool,
+}
+
 /// The decoder of one stream and what it remembers.
 pub(crate) struct Apply<'a> {
     pub(super) stats: &'a Stats,
     pub(super) restore: Restore<'a>,
     pub(super) databases: Databases,
     pub(super) expiry: Expiry,
+    pub(super) older: Older,
     /// Database that the source has selected.
     pub(super) source_db: u32,
     /// Database that the lane has selected.
@@ -90,20 +102,13 @@ pub(crate) struct Apply<'a> {
 
 impl<'a> Apply<'a> {
     /// `offset` is where the stream begins behind the snapshot that comes first.
-    pub(crate) fn new(
-        stats: &'a Stats,
-        restore: Restore<'a>,
-        databases: Databases,
-        expiry: Expiry,
-        framing: Framing,
-        offset: ReplOffset,
-        full_only: bool,
-    ) -> Self {
+    pub(crate) fn new(stats: &'a Stats, restore: Restore<'a>, plan: Plan, offset: ReplOffset) -> Self {
         Self {
             stats,
-            expiry,
+            expiry: plan.expiry,
             restore,
-            databases,
+            older: plan.older,
+            databases: plan.databases,
             source_db: 0,
             // Fresh connections are in database 0; said anyway, so that nothing depends on it.
             lane_db: None,
@@ -115,8 +120,8 @@ impl<'a> Apply<'a> {
                 max_value: MAX_VALUE,
                 ..rdb::Limits::default()
             }))),
-            framing,
-            full_only,
+            framing: plan.framing,
+            full_only: plan.full_only,
             input: Input::default(),
             decoded: Decoded::default(),
         }

@@ -5,14 +5,18 @@
 //! - `on_request.rs`: what is done with each command of the stream.
 //! - `input.rs`: the bytes that wait to be decoded; `databases.rs`: which database goes where;
 //!   `expiry.rs`: deadlines of the stream.
+//! - `older/`: commands that the target's version does not know; `payload.rs`: values and libraries that they carry.
 
 mod apply;
 mod databases;
 mod expiry;
 mod input;
+mod older;
 mod on_item;
 mod on_request;
+mod payload;
 
-pub(crate) use apply::Apply;
+pub(crate) use apply::{Apply, Plan};
 pub(crate) use databases::Databases;
 pub(crate) use expiry::Expiry;
+pub(crate) use older::Older;

@@ -1,7 +1,8 @@
 //! What is done with each command of the stream.
 //!
-//! Nearly all are passed on as the bytes that came; deadlines are changed on the way (`expiry.rs`). Looked at more closely are those that move the source's selected
-//! database, mark transactions, only keep the link alive, or concern other databases than the selected one.
+//! Nearly all are passed on as the bytes that came; deadlines are changed on the way (`expiry.rs`), and what the target's
+//! version does not know (`older/`). Looked at more closely are those that move the source's selected database, mark
+//! transactions, only keep the link alive, or concern other databases than the selected one.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,10 +10,18 @@ use keyferry_keyspace::{
     Db,
     command::{Class, CommandName, classify},
 };
-use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side};
-use keyferry_resp::request::Request;
+use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result, Side};
+use keyferry_resp::{
+    Limits, encode,
+    request::{Request, Scanner},
+};
 
-use super::{apply::Apply, databases::Databases, expiry::Rewritten};
+use super::{
+    apply::Apply,
+    databases::Databases,
+    expiry::Rewritten,
+    older::{Lesser, Verdict},
+};
 use crate::target::{FIELDS, SETTLE_KEYS, What};
 
 impl Apply<'_> {
@@ -21,10 +30,15 @@ impl Apply<'_> {
         match classify(request.name()) {
             _ if request.is_newline() => {}
             Class::Other => {
-                self.pass(request);
+                self.pass(request)?;
                 if self.stats.is_settling() {
-                    self.moved(request)
+                    self.moved(request);
                 }
+            }
+            Class::Script => {
+                self.stats.moves.add(1);
+                self.note_script(request);
+                self.pass(request)?;
             }
             Class::Ping => {}
             // REPLCONF is for replicas: GETACK wants an answer, TIMESTAMP of a managed source none. Never passed on.
@@ -39,20 +53,20 @@ impl Apply<'_> {
             },
             Class::Multi => {
                 self.in_transaction = true;
-                self.pass_always(request);
+                self.pass_known(request);
             }
             Class::Exec | Class::Discard => {
                 self.in_transaction = false;
-                self.pass_always(request);
+                self.pass_known(request);
             }
             Class::FlushAll => match self.databases {
-                Databases::All => self.pass_always(request),
+                Databases::All => self.pass_always(request)?,
                 Databases::One { target, .. } => {
                     self.select(target, self.offset);
                     self.batch.command(What::Command, self.offset, &[b"FLUSHDB"]);
                 }
             },
-            Class::FlushDb => self.pass(request),
+            Class::FlushDb => self.pass(request)?,
             Class::SwapDb => {
                 self.stats.moves.add(1);
                 self.swap(request)?;
@@ -66,7 +80,7 @@ impl Apply<'_> {
                 self.across_databases(request, db)?;
                 self.settle(db, request.arg(2));
             }
-            Class::Script | Class::Function => self.pass_always(request),
+            Class::ScriptCache | Class::Function => self.pass_always(request)?,
         }
         if !self.in_transaction {
             self.batch.applied = Some(self.offset);
@@ -75,15 +89,15 @@ impl Apply<'_> {
     }
 
     /// Passes on what belongs to the selected database, when that is chosen.
-    fn pass(&mut self, request: &Request<'_>) {
+    fn pass(&mut self, request: &Request<'_>) -> Result<()> {
         match self.databases.target_of(self.source_db) {
             Some(db) => {
                 self.select(db, self.offset);
-                self.pass_always(request);
+                self.pass_always(request)
             }
             // Messages belong to no database.
             None if is_message(request.name()) => self.pass_always(request),
-            None => {}
+            None => Ok(()),
         }
     }
 
@@ -93,8 +107,6 @@ impl Apply<'_> {
         match request.name().len() {
             6 if is(b"RENAME") => self.settle(None, request.arg(2)),
             8 if is(b"RENAMENX") => self.settle(None, request.arg(2)),
-            4 if is(b"EVAL") => self.stats.moves.add(1),
-            7 if is(b"EVALSHA") => self.stats.moves.add(1),
             _ => {}
         }
     }
@@ -117,7 +129,63 @@ impl Apply<'_> {
         }
     }
 
-    fn pass_always(&mut self, request: &Request<'_>) {
+    /// Passes on a command in a form that the target knows.
+    #[inline]
+    fn pass_always(&mut self, request: &Request<'_>) -> Result<()> {
+        let Some(rule) = self.older.rule_for(request) else {
+            self.pass_known(request);
+            return Ok(());
+        };
+        let mut written = Vec::new();
+        let verdict = self.older.rewrite(rule, request, &mut written);
+        self.pass_as(verdict, request, &written)
+    }
+
+    /// Passes on what has become of a command.
+    fn pass_as(&mut self, verdict: Verdict, request: &Request<'_>, written: &[u8]) -> Result<()> {
+        match verdict {
+            Verdict::Known => {
+                self.pass_known(request);
+                Ok(())
+            }
+            Verdict::Written => self.pass_written(written),
+            Verdict::Payload => self.pass_payload(request),
+            Verdict::Lacks { what, lesser } => {
+                if lesser == Lesser::Degraded && self.restore.on_unsupported == OnUnsupported::Degrade {
+                    self.restore.degraded(what);
+                    return self.pass_written(written);
+                }
+                let context = || {
+                    let name = CommandName::new(request.name());
+                    let target = self.restore.server;
+                    format!(
+                        "follow {name} at offset {}: the target, {target}, has nothing for it ({what})",
+                        self.offset
+                    )
+                };
+                self.restore.lacks(what, context)?;
+                match lesser {
+                    Lesser::WithoutOption => self.pass_written(written),
+                    Lesser::Nothing | Lesser::Degraded => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Passes on whole commands of ours, each of which may be too new itself.
+    fn pass_written(&mut self, mut commands: &[u8]) -> Result<()> {
+        while !commands.is_empty() {
+            let Ok(Some(request)) = Scanner::new(Limits::default()).next(commands) else {
+                return Err(Error::new(ErrorKind::Internal, "write a command in an older form: it is not whole"));
+            };
+            commands = &commands[request.bytes().len()..];
+            self.pass_always(&request)?;
+        }
+        Ok(())
+    }
+
+    /// Passes on a command that the target knows.
+    pub(super) fn pass_known(&mut self, request: &Request<'_>) {
         self.batch.expect(What::Command, self.offset);
         match self.expiry.rewrite(request, self.now_ms, &mut self.batch.bytes) {
             Rewritten::No => self.batch.bytes.extend_from_slice(request.bytes()),
@@ -138,7 +206,7 @@ impl Apply<'_> {
         let db = |i| request.arg(i).and_then(Db::parse).ok_or_else(|| self.odd(request));
         let (a, b) = (db(1)?, db(2)?);
         match self.databases {
-            Databases::All => self.pass_always(request),
+            Databases::All => self.pass_always(request)?,
             Databases::One { source, .. } if a != b && (a.0 == source || b.0 == source) => {
                 return Err(self.crossing(request, source));
             }
@@ -150,8 +218,7 @@ impl Apply<'_> {
     /// MOVE or COPY: from the selected database to `other`, or within it when `other` is missing.
     fn across_databases(&mut self, request: &Request<'_>, other: Option<&[u8]>) -> Result<()> {
         let (Databases::One { source, .. }, Some(other)) = (self.databases, other) else {
-            self.pass(request);
-            return Ok(());
+            return self.pass(request);
         };
         let other = Db::parse(other).ok_or_else(|| self.odd(request))?.0;
         if other == self.source_db && other == source {
@@ -161,7 +228,9 @@ impl Apply<'_> {
                 self.select(db, self.offset);
                 let replace = request.args().skip(3).any(|a| a.eq_ignore_ascii_case(b"REPLACE"));
                 let args: [&[u8]; 4] = [b"COPY", from, to, b"REPLACE"];
-                self.batch.command(What::Command, self.offset, &args[..if replace { 4 } else { 3 }]);
+                let mut copy = Vec::new();
+                encode::command(&mut copy, &args[..if replace { 4 } else { 3 }]);
+                self.pass_written(&copy)?;
             }
             return Ok(());
         }
@@ -169,6 +238,18 @@ impl Apply<'_> {
             true => Err(self.crossing(request, source)),
             false => Ok(()),
         }
+    }
+
+    /// The target runs the script itself: it may do something else than on the source.
+    fn note_script(&self, request: &Request<'_>) {
+        if self.databases.target_of(self.source_db).is_none() {
+            return;
+        }
+        if self.stats.scripts.get() == 0 {
+            let (name, offset) = (CommandName::new(request.name()), self.offset);
+            tracing::warn!(%name, offset, "the source sends scripts as they were called, and the target runs them itself");
+        }
+        self.stats.scripts.add(1);
     }
 
     fn crossing(&self, request: &Request<'_>, chosen: u32) -> Error {

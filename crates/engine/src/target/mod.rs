@@ -13,5 +13,5 @@ pub(crate) use batch::{Batch, What};
 pub(crate) use hold::SETTLE_KEYS;
 pub(crate) use lane::Lane;
 pub(crate) use rebuild::{Fed, Rebuild, decode_error, place};
-pub(crate) use restore::Restore;
+pub(crate) use restore::{Deadlines, Restore};
 pub(crate) use settle::{FIELDS, Settler, try_out};

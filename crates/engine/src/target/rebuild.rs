@@ -20,7 +20,7 @@ use keyferry_rdb::{
 use super::{
     batch::{Batch, What},
     hold,
-    restore::Restore,
+    restore::{Deadlines, Restore},
 };
 
 /// The key under which the values of one source are built, one after the other, in the database in which they belong:
@@ -122,16 +122,18 @@ impl Rebuild {
             return Ok(Self::leave_out(entry));
         }
         let place = restore.place.clone();
-        let keep = match restore.hold {
-            true => FieldTtl::Later { by_ms: hold::FIELD, before_ms: hold::FIELD_BEFORE },
-            false => FieldTtl::Keep,
+        let keep = match restore.deadlines {
+            Deadlines::Exact => FieldTtl::Keep,
+            Deadlines::Held => FieldTtl::Later { by_ms: hold::FIELD, before_ms: hold::FIELD_BEFORE },
+            Deadlines::Later(by_ms) => FieldTtl::Later { by_ms, before_ms: hold::FIELD_BEFORE },
         };
         let plan = Plan { field_ttl: if target.field_ttl { keep } else { FieldTtl::Drop }, ..Plan::default() };
         let rebuilder = Rebuilder::new(&place, group, target, plan).map_err(|e| refused(&e, entry.db))?;
         if entry.kind.has_field_ttl() {
-            match target.field_ttl {
-                true => restore.stats.held_fields.store(restore.hold, Relaxed),
-                false => restore.degraded("hash field deadline"),
+            if !target.field_ttl {
+                restore.degraded("hash field deadline");
+            } else if restore.deadlines == Deadlines::Held {
+                restore.stats.held_fields.store(true, Relaxed);
             }
         }
         let expire_ms = entry.expire_ms.map_or(0, |at| restore.deadline(at));

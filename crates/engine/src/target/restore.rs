@@ -26,8 +26,18 @@ pub(crate) struct Restore<'a> {
     pub(crate) on_unsupported: OnUnsupported,
     /// Where values are rebuilt: see [`super::place`].
     pub(crate) place: Vec<u8>,
-    /// Deadlines are held, since a stream follows: see `hold.rs`.
-    pub(crate) hold: bool,
+    pub(crate) deadlines: Deadlines,
+}
+
+/// What becomes of deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deadlines {
+    /// They stay as they are.
+    Exact,
+    /// They are held, since a stream follows: see `hold.rs`.
+    Held,
+    /// They are later by so many milliseconds: see `stream/expiry.rs`.
+    Later(u64),
 }
 
 impl Restore<'_> {
@@ -71,8 +81,8 @@ impl Restore<'_> {
         let safe = entry.kind.group() != Group::Module || self.server.redis >= (6, 2, 0);
         // Metadata that modules attach to keys goes with the value only where they do the same.
         let plain = entry.meta.is_empty();
-        // Deadlines of fields can be held only one by one.
-        let as_is = !self.hold || !entry.kind.has_field_ttl();
+        // Deadlines of fields can be changed only one by one.
+        let as_is = self.deadlines == Deadlines::Exact || !entry.kind.has_field_ttl();
         (safe && plain && as_is && entry.kind.readable_by(u32::from(limit)) && self.server.reads_dump(lowest))
             .then_some(lowest)
     }
@@ -156,10 +166,14 @@ impl Restore<'_> {
 
     /// A deadline for the target. At least 1: 0 would mean that it never expires.
     pub(crate) fn deadline(&self, at: u64) -> i64 {
-        if self.hold {
-            self.stats.held_keys.store(true, Relaxed);
-        }
-        clamp(if self.hold { held(at) } else { at.max(1) })
+        clamp(match self.deadlines {
+            Deadlines::Exact => at.max(1),
+            Deadlines::Held => {
+                self.stats.held_keys.store(true, Relaxed);
+                held(at)
+            }
+            Deadlines::Later(ms) => at.saturating_add(ms).max(1),
+        })
     }
 }
 

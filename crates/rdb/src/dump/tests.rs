@@ -58,3 +58,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn another_version_in_the_footer() {
+    let mut payload = Vec::new();
+    write(&mut payload, ValueType::STRING, b"\x01a", 13);
+    let mut older = Vec::new();
+    assert!(write_again(&mut older, &payload, 6));
+    assert_eq!(verify(&older).unwrap(), (ValueType::STRING, &b"\x01a"[..], 6));
+    let mut expected = Vec::new();
+    write(&mut expected, ValueType::STRING, b"\x01a", 6);
+    assert_eq!(older, expected);
+    let mut none = Vec::new();
+    assert!(!write_again(&mut none, &payload[..FOOTER_LEN - 1], 6));
+    assert!(none.is_empty());
+}

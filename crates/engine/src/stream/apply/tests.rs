@@ -6,6 +6,7 @@ use keyferry_model::{OnConflict, OnUnsupported};
 use keyferry_resp::encode;
 
 use super::*;
+use crate::target::Deadlines;
 
 const MARK: [u8; 40] = *b"0123456789012345678901234567890123456789";
 /// A dump of a real server with values of every kind.
@@ -40,10 +41,12 @@ async fn apply(payload: &[u8], framing: Framing, step: usize) -> Result<(Vec<u8>
         on_conflict: OnConflict::Replace,
         on_unsupported: OnUnsupported::Degrade,
         place: b"place".to_vec(),
-        hold: false,
+        deadlines: Deadlines::Exact,
     };
     let expiry = Expiry::new(std::time::Duration::ZERO, &restore.server, &restore.server);
-    let mut apply = Apply::new(&stats, restore, Databases::All, expiry, framing, ReplOffset(START), false);
+    let older = Older::new(&restore.server, &restore.server, restore.on_unsupported, b"place");
+    let plan = Plan { databases: Databases::All, expiry, older, framing, full_only: false };
+    let mut apply = Apply::new(&stats, restore, plan, ReplOffset(START));
     let (chunks_tx, chunks) = mpsc::channel(1);
     let (batches_tx, mut batches) = mpsc::channel(1);
     let (_spare_tx, spare) = mpsc::channel(1);
