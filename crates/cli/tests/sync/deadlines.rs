@@ -24,12 +24,12 @@ fn a_key_that_is_renewed_in_time_is_never_lost() {
     source.config_set("rdb-key-save-delay", "500").unwrap();
     data::fill_strings(&source.url(), 6000, 10, 1).unwrap();
     let mut conn = source.conn().unwrap();
-    cmd("SET").arg(&["renewed", "0", "PX", "1500"]).exec(&mut conn).unwrap();
+    cmd("SET").arg(&["renewed", "0", "PX", "3000"]).exec(&mut conn).unwrap();
     let run = sync(&source.url(), &target.url()).spawn().unwrap();
     let renew = |conn: &mut redis::Connection, times: u32| {
         for _ in 0..times {
             assert_eq!(
-                cmd("PEXPIRE").arg(&["renewed", "1500"]).query::<u64>(conn).unwrap(),
+                cmd("PEXPIRE").arg(&["renewed", "3000"]).query::<u64>(conn).unwrap(),
                 1,
                 "the test was too slow"
             );

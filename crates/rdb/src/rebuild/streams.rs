@@ -34,6 +34,9 @@ struct Claims {
     count: usize,
 }
 
+/// Seconds and entries for which a stream remembers producers when nobody has set that (Redis 8.6).
+const IDMP_DEFAULT: (u64, u64) = (100, 100);
+
 impl Rebuilder {
     pub(super) fn stream_element(&mut self, element: &Element<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         match element {
@@ -173,7 +176,9 @@ impl Rebuilder {
     fn idempotency(&mut self, duration_s: u64, max_entries: u64, out: &mut Vec<u8>) {
         self.flush_claims(out);
         if !self.target.stream_config {
-            self.losses.stream_settings = self.losses.stream_settings.saturating_add(1);
+            // Every stream of such a source has settings: what is lost is only what somebody has set.
+            let lost = u64::from((duration_s, max_entries) != IDMP_DEFAULT);
+            self.losses.stream_settings = self.losses.stream_settings.saturating_add(lost);
             return;
         }
         let (duration, max) = (digits(duration_s), digits(max_entries));
