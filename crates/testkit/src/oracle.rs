@@ -15,6 +15,7 @@ mod report;
 mod side;
 mod stream;
 mod value;
+mod vectors;
 mod walk;
 
 use std::time::Duration;

@@ -6,6 +6,7 @@ mod fake_source;
 mod full_copy;
 mod incremental;
 mod link_loss;
+mod matrix;
 mod secrets;
 mod stops;
 mod tls;

@@ -53,6 +53,12 @@ pub(super) fn content(source: &Content, target: &Content, options: &Options) -> 
         (Content::Zset(source), Content::Zset(target)) => {
             maps("member", source, target, |a, b| (a != b).then(|| format!("score {} / {}", float(*a), float(*b))))
         }
+        (Content::Vectors(a, _), Content::Vectors(b, _)) if a != b => {
+            vec![Finding::new(Kind::Value, format!("{a} / {b}"))]
+        }
+        (Content::Vectors(_, source), Content::Vectors(_, target)) => {
+            maps("element", source, target, |a, b| (a != b).then(|| format!("{a} / {b}")))
+        }
         (Content::Stream(source), Content::Stream(target)) => streams(source, target, options),
         (Content::Gone, Content::Gone) => Vec::new(),
         _ => vec![Finding::new(Kind::Value, "changed while it was read")],

@@ -1,0 +1,174 @@
+//! One source, one target, and the process between them.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Losses, PATIENCE};
+use crate::{
+    Keyferry, Server,
+    oracle::{self, Options},
+    process::Signal,
+};
+
+/// What the product adds to deadlines unless told otherwise.
+const GRACE_MS: u64 = 30_000;
+/// How long it may take until what has run out on the source is gone from the target too.
+const SETTLES: Duration = Duration::from_secs(15);
+/// What is left to compare must be more than this: a cell in which next to nothing is compared says nothing.
+const LEAST_KEYS: u64 = 300;
+
+/// A cell that went well.
+#[derive(Debug, Clone, Default)]
+pub struct Passed {
+    /// Keys that were compared and equal.
+    pub keys: u64,
+    /// Keys that differ because the target cannot hold them, or all of them.
+    pub lost: u64,
+    /// What the product has listed as left out or lessened, with counts.
+    pub listed: BTreeMap<String, u64>,
+}
+
+/// A migration from one server to another.
+#[derive(Debug)]
+pub struct Cell {
+    /// The source's name.
+    pub source: String,
+    /// The target's name.
+    pub target: String,
+    /// How it went; an error with all that is known otherwise.
+    pub outcome: Result<Passed, String>,
+    /// How long the row took.
+    pub took: Duration,
+    losses: Losses,
+    server: Server,
+    run: Option<Keyferry>,
+}
+
+impl Cell {
+    pub(super) fn start(binary: &Path, state: &Path, source: &Server, target: Server) -> Result<Self> {
+        let run = Keyferry::sync(binary, &source.url(), &target.url())
+            .args(["--on-unsupported", "degrade", "--state-dir"])
+            .arg(state)
+            .spawn()?;
+        Ok(Self {
+            source: source.version().name().into(),
+            target: target.version().name().into(),
+            outcome: Ok(Passed::default()),
+            took: Duration::ZERO,
+            losses: Losses::between(source.version(), target.version()),
+            server: target,
+            run: Some(run),
+        })
+    }
+
+    /// Does the next piece of work, unless the cell has failed. A failed one lets go of the source.
+    pub(super) fn attempt(&mut self, work: impl Fn(&mut Self) -> Result<()>) {
+        if self.outcome.is_ok()
+            && let Err(error) = work(self)
+        {
+            self.outcome = Err(format!("{error:#}"));
+            self.run = None;
+        }
+    }
+
+    /// Waits until the snapshot is on the target.
+    pub(super) fn copied(&mut self) -> Result<()> {
+        self.run()?.wait_for(PATIENCE, |progress| progress.phase == "incremental").context("full copy").map(drop)
+    }
+
+    /// Waits until the target has everything, and compares all of it.
+    pub(super) fn judge(&mut self, source: &Server) -> Result<()> {
+        self.follow(source).context("every family of commands")?;
+        let (keys, lost) = self.compare(source)?;
+        if keys < LEAST_KEYS + lost {
+            bail!("{keys} keys, of which {lost} are lost, are too few to say anything");
+        }
+        self.outcome = Ok(Passed { keys: keys - lost, lost, ..Passed::default() });
+        Ok(())
+    }
+
+    /// The same after the source has been emptied.
+    pub(super) fn judge_emptied(&mut self, source: &Server) -> Result<()> {
+        self.follow(source).context("emptying the server")?;
+        let (keys, lost) = self.compare(source).context("after the server was emptied")?;
+        match (keys, lost) {
+            (1.., 0) => Ok(()),
+            _ => bail!("{keys} keys after the server was emptied, {lost} lost"),
+        }
+    }
+
+    /// Ends the process and looks at what it has said.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        let run = self.run.take().context("the process is there")?;
+        run.signal(Signal::TERM)?;
+        let exit = run.wait_exit(PATIENCE)?;
+        if exit.code() != 130 {
+            bail!("ended with {} after SIGTERM:\n{}", exit.status, exit.stderr);
+        }
+        let listed = listed(&exit.stderr);
+        self.losses.judge_listed(&listed).with_context(|| exit.stderr.clone())?;
+        let alarming = |line: &&str| line.contains("ERROR") || self.losses.none() && line.contains("WARN");
+        if let Some(line) = exit.stderr.lines().find(alarming) {
+            bail!("an alarm without a reason: {line}");
+        }
+        if let Ok(passed) = &mut self.outcome {
+            passed.listed = listed;
+        }
+        Ok(())
+    }
+
+    fn run(&self) -> Result<&Keyferry> {
+        self.run.as_ref().context("the process has ended before")
+    }
+
+    /// Waits until the target has all that the source has written by now.
+    fn follow(&self, source: &Server) -> Result<()> {
+        let goal = source.info("replication")?;
+        let goal: u64 = goal.get("master_repl_offset").context("no offset")?.parse()?;
+        let there = |offset: Option<u64>| offset.is_some_and(|offset| offset >= goal);
+        self.run()?.wait_for(PATIENCE, |progress| progress.in_step && there(progress.applied_offset)).map(drop)
+    }
+
+    /// Keys that were looked at, and those that differ as they must.
+    fn compare(&self, source: &Server) -> Result<(u64, u64)> {
+        let options =
+            Options { ttl_grace_ms: GRACE_MS, exact_groups: false, max_listed: usize::MAX, ..Options::default() };
+        let deadline = Instant::now() + SETTLES;
+        loop {
+            let report = oracle::compare(&source.url(), &self.server.url(), &options)?;
+            match self.losses.judge(&report) {
+                Ok(lost) => return Ok((report.keys, lost)),
+                // Keys and fields that have run out on the source are removed from the target a moment later.
+                Err(_) if Instant::now() < deadline => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// What the last lines of the product count as left out: `; <what> dropped: <n>` and `; <what> degraded: <n>`.
+fn listed(stderr: &str) -> BTreeMap<String, u64> {
+    let parts = stderr.split([';', ',', '\n']).filter_map(|part| {
+        let (what, count) = part.trim().rsplit_once(": ")?;
+        let count = count.replace([',', '_'], "").parse().ok()?;
+        (what.ends_with(" dropped") || what.ends_with(" degraded")).then(|| (what.to_owned(), count))
+    });
+    parts.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_listed() {
+        let line = "stopped: everything up to the offset below is on the target; 7 keys; hash field deadline degraded: \
+                    12; stream dropped: 3, 5 B received, offset 9, 1.0 s";
+        let expected = [("hash field deadline degraded".to_owned(), 12), ("stream dropped".to_owned(), 3)];
+        assert_eq!(super::listed(line), expected.into());
+        assert!(super::listed("3 keys; nothing").is_empty());
+    }
+}
