@@ -12,8 +12,8 @@ mod fill;
 mod hashes;
 mod keys;
 mod known;
-mod lists;
 mod listed;
+mod lists;
 mod runner;
 mod scripts;
 mod sorted_sets;
@@ -25,7 +25,7 @@ mod waiting;
 pub use call::Call;
 pub use known::Known;
 pub use listed::{COMMANDS, OPTIONS};
-pub use runner::{Form, Runner};
+pub use runner::{Form, Runner, Trail};
 pub use waiting::serve_waiting;
 
 /// Calls that belong together, in their order.

@@ -19,7 +19,7 @@ pub use losses::Losses;
 
 use crate::{
     Server, data,
-    families::{EMPTYING, FAMILIES, Form, Runner, serve_waiting},
+    families::{EMPTYING, FAMILIES, Form, Runner, Trail, serve_waiting},
 };
 
 /// All servers that can be both source and target.
@@ -53,7 +53,9 @@ const PARTS: [(&str, usize); 3] = [("early", 1), ("middle", 2), ("late", 3)];
 
 /// Migrates from one source to each target with the product's binary at a path, and says how each went. Fails when the
 /// row itself cannot be run, such as when the source refuses a command.
-pub fn row(binary: &Path, source: &str, targets: &[&str]) -> Result<Vec<Cell>> {
+///
+/// Calls that contain one of the texts in `without` are left out.
+pub fn row(binary: &Path, source: &str, targets: &[&str], without: &[String]) -> Result<Vec<Cell>> {
     let started = Instant::now();
     let state = tempfile::tempdir()?;
     let (source, servers) = thread::scope(|scope| {
@@ -63,18 +65,21 @@ pub fn row(binary: &Path, source: &str, targets: &[&str]) -> Result<Vec<Cell>> {
         Ok::<_, anyhow::Error>((source?, starting.into_iter().map(join).collect::<Result<Vec<_>>>()?))
     })?;
     data::fill_mixed(&source.url(), KEYS, SEED).context("fill the source")?;
-    let mut parts = before(&source)?;
+    let mut parts = before(&source, without)?;
     let mut cells: Vec<Cell> = Vec::new();
     for target in servers {
         cells.push(Cell::start(binary, state.path(), &source, target)?);
     }
     on_each(&mut cells, |cell| cell.copied());
-    behind(&source, &mut parts)?;
+    let mut trail = behind(&source, &mut parts, without)?;
     on_each(&mut cells, |cell| cell.judge(&source));
     let mut runner = Runner::connect(&source, "after", Form::Plain)?;
+    runner.note_offsets(&source)?;
     runner.family(&EMPTYING)?;
+    trail.append(runner.take_trail());
     on_each(&mut cells, |cell| cell.judge_emptied(&source));
     on_each(&mut cells, Cell::stop);
+    cells.iter_mut().for_each(|cell| cell.explain(&trail));
     cells.iter_mut().for_each(|cell| cell.took = started.elapsed());
     Ok(cells)
 }
@@ -85,12 +90,12 @@ fn start_source(name: &str) -> Result<Server> {
 }
 
 /// What is there before the copy: each family once, and the first part of those that are sent in two.
-fn before(source: &Server) -> Result<Vec<Runner>> {
-    let mut copied = Runner::connect(source, "copied", Form::Plain)?;
+fn before(source: &Server, without: &[String]) -> Result<Vec<Runner>> {
+    let mut copied = Runner::connect(source, "copied", Form::Plain)?.without(without);
     FAMILIES.iter().try_for_each(|family| copied.family(family))?;
     let mut parts = Vec::new();
     for (run, quarters) in PARTS {
-        let mut runner = Runner::connect(source, run, Form::Plain)?;
+        let mut runner = Runner::connect(source, run, Form::Plain)?.without(without);
         for family in FAMILIES.iter().filter(|family| !family.server_wide) {
             runner.calls(&family.calls[..family.calls.len() * quarters / 4])?;
         }
@@ -100,11 +105,14 @@ fn before(source: &Server) -> Result<Vec<Runner>> {
 }
 
 /// What is written behind the copy.
-fn behind(source: &Server, parts: &mut [Runner]) -> Result<()> {
+fn behind(source: &Server, parts: &mut [Runner], without: &[String]) -> Result<Trail> {
+    let mut trail = Trail::default();
     for ((_, quarters), runner) in PARTS.into_iter().zip(parts) {
+        runner.note_offsets(source)?;
         for family in FAMILIES.iter().filter(|family| !family.server_wide) {
             runner.calls(&family.calls[family.calls.len() * quarters / 4..])?;
         }
+        trail.append(runner.take_trail());
     }
     let mut forms = vec![("plain", Form::Plain), ("multi", Form::Transactions)];
     // Older ones replicate scripts, not what they do.
@@ -112,10 +120,13 @@ fn behind(source: &Server, parts: &mut [Runner]) -> Result<()> {
         forms.push(("lua", Form::Scripts));
     }
     for (run, form) in forms {
-        let mut runner = Runner::connect(source, run, form)?;
+        let mut runner = Runner::connect(source, run, form)?.without(without);
+        runner.note_offsets(source)?;
         FAMILIES.iter().try_for_each(|family| runner.family(family))?;
+        trail.append(runner.take_trail());
     }
-    serve_waiting(source, "waiting")
+    serve_waiting(source, "waiting")?;
+    Ok(trail)
 }
 
 /// Runs the same work on all cells that have not failed, at once.

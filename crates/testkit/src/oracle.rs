@@ -9,6 +9,7 @@
 //! `seen-time`. `-0` and `0` are one score, as they are for the servers, some of which print both alike.
 
 mod collection;
+mod hyperloglog;
 mod judge;
 mod keys;
 mod report;

@@ -9,8 +9,23 @@ use keyferry_testkit::{
 };
 
 const SERVERS: [&str; 18] = [
-    "redis-2.8", "redis-3.0", "redis-3.2", "redis-4.0", "redis-5.0", "redis-6.0", "redis-6.2", "redis-7.0", "redis-7.2",
-    "redis-7.4", "redis-8.0", "redis-8.2", "redis-8.6", "redict-7.3", "valkey-8.0", "valkey-8.1", "valkey-9.0",
+    "redis-2.8",
+    "redis-3.0",
+    "redis-3.2",
+    "redis-4.0",
+    "redis-5.0",
+    "redis-6.0",
+    "redis-6.2",
+    "redis-7.0",
+    "redis-7.2",
+    "redis-7.4",
+    "redis-8.0",
+    "redis-8.2",
+    "redis-8.6",
+    "redict-7.3",
+    "valkey-8.0",
+    "valkey-8.1",
+    "valkey-9.0",
     "valkey-9.1",
 ];
 
@@ -88,7 +103,10 @@ fn what_is_listed_is_there_and_not_called() {
         assert!(writes.contains_key(command), "no server has {command}, which is listed");
         assert!(reason.len() > 10, "{command}");
         let called = |text: &str| text.to_lowercase().split_whitespace().next() == Some(command);
-        assert!(!FAMILIES.iter().flat_map(|family| family.calls).any(|call| called(call.text())), "{command} is called");
+        assert!(
+            !FAMILIES.iter().flat_map(|family| family.calls).any(|call| called(call.text())),
+            "{command} is called"
+        );
     }
     for (command, option, reason) in OPTIONS {
         assert!(options.contains(&(command.into(), option.into())), "no server has {option} of {command}");

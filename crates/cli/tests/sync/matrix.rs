@@ -6,7 +6,7 @@ use keyferry_testkit::matrix;
 
 /// One source to several targets at once.
 fn row(source: &str, targets: &[&str]) {
-    let cells = matrix::row(Path::new(env!("CARGO_BIN_EXE_keyferry")), source, targets).unwrap();
+    let cells = matrix::row(Path::new(env!("CARGO_BIN_EXE_keyferry")), source, targets, &[]).unwrap();
     assert_eq!(cells.len(), targets.len());
     let failed = cells.iter().filter_map(|cell| {
         let error = cell.outcome.as_ref().err()?;

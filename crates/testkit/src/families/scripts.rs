@@ -6,7 +6,9 @@ pub(super) const SCRIPTS: Family = Family::new(
     "scripts",
     &[
         every("EVAL 'return redis.call(\"SET\", KEYS[1], ARGV[1])' 1 script:$a one"),
-        every("EVAL 'redis.call(\"RPUSH\", KEYS[1], \"a\", \"b\") return redis.call(\"INCR\", KEYS[2])' 2 script:$b script:$c"),
+        every(
+            "EVAL 'redis.call(\"RPUSH\", KEYS[1], \"a\", \"b\") return redis.call(\"INCR\", KEYS[2])' 2 script:$b script:$c",
+        ),
         every("EVAL 'return 1' 0").idle(),
         every("EVALSHA {sha} 1 script:$d one"),
         every("EVALSHA {sha} 1 script:$e one"),

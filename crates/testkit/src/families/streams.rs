@@ -108,6 +108,8 @@ pub(super) const GROUPS: Family = Family::new(
         every("XDEL stream:$g 4-1").idle(),
         redis(8, 6, "XADD stream:$idmp IDMP producer one * f v"),
         redis(8, 6, "XADD stream:$idmp IDMPAUTO producer * f w"),
+        every("XADD stream:$recorded 5-5 f v"),
+        every("XIDMPRECORD stream:$recorded producer one 5-5"),
         every("XCFGSET stream:$idmp IDMP-DURATION 200"),
         every("XCFGSET stream:$idmp IDMP-MAXSIZE 50"),
     ],

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use super::{Losses, PATIENCE};
 use crate::{
     Keyferry, Server,
+    families::Trail,
     oracle::{self, Options},
     process::Signal,
 };
@@ -71,8 +72,21 @@ impl Cell {
         if self.outcome.is_ok()
             && let Err(error) = work(self)
         {
-            self.outcome = Err(format!("{error:#}"));
-            self.run = None;
+            // What the product says of its own end is more than that it has ended.
+            let stderr = self.run.take().map(|run| run.stderr()).unwrap_or_default();
+            let said: Vec<&str> = stderr.lines().filter(|line| line.starts_with("keyferry: error")).collect();
+            let context = error.to_string();
+            self.outcome =
+                Err(if said.is_empty() { format!("{error:#}") } else { format!("{context}: {}", said.join(" ")) });
+        }
+    }
+
+    /// Adds to an error that names an offset the call that wrote there.
+    pub(super) fn explain(&mut self, trail: &Trail) {
+        let Err(error) = &mut self.outcome else { return };
+        let digits = error.split("at offset ").nth(1).and_then(|rest| rest.split(' ').next());
+        if let Some(call) = digits.and_then(|digits| digits.parse().ok()).and_then(|offset| trail.at(offset)) {
+            error.push_str(&format!("\n  sent as: {call}"));
         }
     }
 

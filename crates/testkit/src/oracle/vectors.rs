@@ -12,8 +12,7 @@ use super::{
 };
 
 /// What VINFO says of the whole set that replication carries.
-const CARRIED: [&str; 6] =
-    ["quant-type", "hnsw-m", "vector-dim", "projection-input-dim", "size", "attributes-count"];
+const CARRIED: [&str; 6] = ["quant-type", "hnsw-m", "vector-dim", "projection-input-dim", "size", "attributes-count"];
 
 /// Reads a vector set; [`Content::Gone`] where there is none any more.
 pub(super) fn read(side: &mut Side, key: &[u8]) -> Result<Content> {
