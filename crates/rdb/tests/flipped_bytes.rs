@@ -99,12 +99,12 @@ fn read_dump(bytes: &[u8]) -> Result<(), ()> {
             Ok(None) => return Err(()),
             Ok(Some((used, item))) => {
                 assert!(used > 0 && used <= bytes.len() - from);
-                if let Item::Entry(entry) = &item {
-                    if entry.kind.group() == Group::String {
-                        let (text, used) = string::parse(entry.raw).expect("the reader has found it whole");
-                        assert_eq!(used, entry.raw.len());
-                        let _ = text.append_to(&mut Vec::new());
-                    }
+                if let Item::Entry(entry) = &item
+                    && entry.kind.group() == Group::String
+                {
+                    let (text, used) = string::parse(entry.raw).expect("the reader has found it whole");
+                    assert_eq!(used, entry.raw.len());
+                    let _ = text.append_to(&mut Vec::new());
                 }
                 from += used;
             }

@@ -29,7 +29,7 @@ pub fn serve_waiting(server: &Server, run: &str) -> Result<()> {
     let known = Known::of(server)?;
     let mut writer = server.conn()?;
     let command =
-        |words: &str| -> Cmd { Cmd::new().arg(&words.replace('$', run).split(' ').collect::<Vec<_>>()).take() };
+        |words: &str| -> Cmd { Cmd::new().arg(words.replace('$', run).split(' ').collect::<Vec<_>>()).take() };
     if known.has("xadd") {
         command("XGROUP CREATE stream:$w g 0 MKSTREAM").exec(&mut writer)?;
     }

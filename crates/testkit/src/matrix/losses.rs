@@ -23,6 +23,10 @@ pub struct Losses {
     pub field_deadlines: bool,
     /// Functions came with Redis 7.0.
     pub functions: bool,
+    /// Which producer has written an entry came with Redis 8.6. Only primaries can pass on all of it.
+    pub producers: bool,
+    /// What is found by place and stored came with Redis 3.2, as GEOSEARCHSTORE with 6.2, by polygon with Valkey 9.0.
+    pub places: bool,
 }
 
 impl Losses {
@@ -35,19 +39,24 @@ impl Losses {
             vector_payloads: target.has(8, 0) && lost(|version| version.has(8, 2)),
             field_deadlines: lost(|version| version.has(7, 4) || version.valkey(9, 0)),
             functions: lost(|version| version.has(7, 0)),
+            producers: source.has(8, 6) && target.has(5, 0),
+            places: lost(|version| version.has(3, 2))
+                || lost(|version| version.has(6, 2))
+                || lost(|version| version.valkey(9, 0)),
         }
     }
 
     /// Whether nothing is lost.
     pub fn none(&self) -> bool {
-        let Self { streams, vector_sets, vector_payloads, field_deadlines, functions } = *self;
-        !(streams || vector_sets || vector_payloads || field_deadlines || functions)
+        let Self { streams, vector_sets, vector_payloads, field_deadlines, functions, producers, places } = *self;
+        !(streams || vector_sets || vector_payloads || field_deadlines || functions || producers || places)
     }
 
     fn is_expected(&self, difference: &Difference) -> bool {
         match difference.kind {
             Kind::MissingOnTarget => {
                 self.streams && difference.detail == "a stream"
+                    || self.places && difference.key.starts_with(b"geo:") && difference.detail == "a zset"
                     || (self.vector_sets || self.vector_payloads) && difference.detail == "a vectorset"
             }
             Kind::Value => self.vector_payloads && difference.key.starts_with(b"vset:"),
@@ -77,18 +86,21 @@ impl Losses {
 
     /// Compares what the product has listed as lost with what had to be.
     pub(super) fn judge_listed(&self, listed: &BTreeMap<String, u64>) -> Result<()> {
-        let due = [
-            (self.streams, "stream"),
-            (self.vector_sets || self.vector_payloads, "vector set"),
-            (self.field_deadlines, "field deadline"),
-            (self.functions, "function"),
+        let due: [(bool, &[&str]); 6] = [
+            (self.streams, &["stream dropped", "stream command"]),
+            (self.vector_sets || self.vector_payloads, &["vector set"]),
+            (self.field_deadlines, &["hash field deadline"]),
+            (self.functions, &["function library"]),
+            (self.producers, &["stream producer"]),
+            (self.places, &["GEO"]),
         ];
-        for (lost, name) in due {
-            if lost != listed.keys().any(|what| what.contains(name)) {
-                bail!("{name}: lost {lost}, and listed is {listed:?}");
+        let about = |what: &str, names: &[&str]| names.iter().any(|name| what.starts_with(name));
+        for (lost, names) in due {
+            if lost && !listed.keys().any(|what| about(what, names)) {
+                bail!("lost, and not listed: {}; listed is {listed:?}", names[0]);
             }
         }
-        match listed.keys().find(|what| !due.iter().any(|(lost, name)| *lost && what.contains(name))) {
+        match listed.keys().find(|what| !due.iter().any(|(lost, names)| *lost && about(what, names))) {
             Some(what) => bail!("listed as lost, and the target can hold it: {what}"),
             None => Ok(()),
         }
@@ -113,13 +125,15 @@ mod tests {
     #[test]
     fn downwards_only_what_the_target_lacks() {
         let none = between("redis-7.0", "redis-7.0");
-        let all = Losses { streams: true, vector_sets: true, field_deadlines: true, functions: true, ..none };
+        let all =
+            Losses { streams: true, vector_sets: true, field_deadlines: true, functions: true, places: true, ..none };
         assert_eq!(between("redis-8.0", "redis-4.0"), all);
-        assert_eq!(between("redis-8.6", "valkey-9.1"), Losses { vector_sets: true, ..none });
+        assert_eq!(between("redis-8.6", "valkey-9.1"), Losses { vector_sets: true, producers: true, ..none });
         assert_eq!(between("redis-8.2", "redis-8.0"), Losses { vector_payloads: true, ..none });
         let fields = Losses { field_deadlines: true, ..none };
+        let both = Losses { places: true, ..fields };
         assert_eq!(between("redis-7.4", "valkey-8.1"), fields);
-        assert_eq!(between("valkey-9.0", "redis-7.2"), fields);
+        assert_eq!(between("valkey-9.0", "redis-7.2"), both);
     }
 
     #[test]
