@@ -78,7 +78,7 @@ pub fn row(binary: &Path, source: &str, targets: &[&str], without: &[String]) ->
     runner.family(&EMPTYING)?;
     trail.append(runner.take_trail());
     on_each(&mut cells, |cell| cell.judge_emptied(&source));
-    on_each(&mut cells, Cell::stop);
+    on_each(&mut cells, |cell| cell.stop(without.is_empty()));
     cells.iter_mut().for_each(|cell| cell.explain(&trail));
     cells.iter_mut().for_each(|cell| cell.took = started.elapsed());
     Ok(cells)

@@ -127,8 +127,8 @@ impl Cell {
         }
     }
 
-    /// Ends the process and looks at what it has said.
-    pub(super) fn stop(&mut self) -> Result<()> {
+    /// Ends the process and looks at what it has said. Where not all calls were made, not all that gets lost was there.
+    pub(super) fn stop(&mut self, all_calls: bool) -> Result<()> {
         let run = self.run.take().context("the process is there")?;
         run.signal(Signal::TERM)?;
         let exit = run.wait_exit(PATIENCE)?;
@@ -136,7 +136,7 @@ impl Cell {
             bail!("ended with {} after SIGTERM:\n{}", exit.status, exit.stderr);
         }
         let listed = listed(&exit.stderr);
-        self.losses.judge_listed(&listed)?;
+        self.losses.judge_listed(&listed, all_calls)?;
         // Before 5.0 a script comes as it was called, and that is said.
         let said = |line: &str| !self.effects && line.contains("scripts as they were called");
         let alarming =
