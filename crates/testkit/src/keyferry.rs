@@ -14,7 +14,10 @@ pub use builder::Builder;
 use output::Output;
 pub use progress::Progress;
 
-use crate::process::{Signal, Supervised};
+use crate::{
+    process::{Signal, Supervised},
+    wait,
+};
 
 /// A running `keyferry`. It is killed on drop, and dies with the process that started it.
 #[derive(Debug)]
@@ -109,6 +112,23 @@ impl Keyferry {
         let status = self.process.wait(timeout).with_context(|| self.state())?;
         self.output.wait_closed(Duration::from_secs(5));
         Ok(Exit { status, stderr: self.output.stderr(), progress: self.output.since(0) })
+    }
+
+    /// Waits until it has ended by itself; returns also the most memory that it was seen to hold at once, in bytes (its
+    /// resident set; what grows in the last few milliseconds is not seen).
+    pub fn wait_exit_measured(&self, timeout: Duration) -> Result<(Exit, u64)> {
+        let path = format!("/proc/{}/status", self.pid());
+        let mut peak = 0;
+        wait::poll("the end of keyferry", timeout, || {
+            if let Ok(status) = std::fs::read_to_string(&path) {
+                let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+                let kib: Option<u64> = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+                peak = peak.max(kib.unwrap_or(0) * 1024);
+            }
+            Ok(self.process.status()?.map(drop))
+        })
+        .with_context(|| self.state())?;
+        Ok((self.wait_exit(Duration::from_secs(5))?, peak))
     }
 
     fn state(&self) -> String {

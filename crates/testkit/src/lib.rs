@@ -6,8 +6,10 @@
 //! Every process that is started here dies with the process that started it, see [`process`].
 
 pub mod data;
+pub mod families;
 pub mod keyferry;
 pub mod load;
+pub mod matrix;
 pub mod oracle;
 pub mod process;
 pub mod proxy;

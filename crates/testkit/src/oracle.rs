@@ -9,12 +9,14 @@
 //! `seen-time`. `-0` and `0` are one score, as they are for the servers, some of which print both alike.
 
 mod collection;
+mod hyperloglog;
 mod judge;
 mod keys;
 mod report;
 mod side;
 mod stream;
 mod value;
+mod vectors;
 mod walk;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ mod bench;
 mod ci;
 mod demo;
 mod fuzz;
+mod matrix;
 mod product;
 mod servers;
 mod shell;
@@ -11,7 +12,7 @@ mod stop;
 mod test;
 mod tidy;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -45,6 +46,21 @@ enum Task {
         /// Seconds for each target
         #[arg(long, default_value_t = 60)]
         seconds: u64,
+    },
+    /// Migrate from every server to every other: all types, all write commands
+    Matrix {
+        /// Only from these (redis-7.0, valkey-8.1, ...)
+        #[arg(long, value_name = "SERVER")]
+        source: Vec<String>,
+        /// Only to these
+        #[arg(long, value_name = "SERVER")]
+        target: Vec<String>,
+        /// Leave out the calls that contain this, to see what comes behind a known fault; the run fails then
+        #[arg(long, value_name = "TEXT")]
+        without: Vec<String>,
+        /// Sources at once
+        #[arg(long, default_value = "1")]
+        jobs: NonZeroUsize,
     },
     /// Show a whole migration between two real servers under load
     Demo {
@@ -86,6 +102,7 @@ fn run(task: Task) -> Result<()> {
         Task::Ci => ci::run(),
         Task::Tidy => tidy::run(),
         Task::Fuzz { seconds } => fuzz::run(seconds),
+        Task::Matrix { source, target, without, jobs } => matrix::run(&source, &target, &without, jobs),
         Task::Demo { keys, rate } => demo::run(keys, rate),
         Task::Bench { runs, json, keys } => bench::run(runs, &json, keys),
     }

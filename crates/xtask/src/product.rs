@@ -1,4 +1,4 @@
-//! The product's binary, built for release.
+//! The product's binary.
 
 use std::path::PathBuf;
 
@@ -6,8 +6,14 @@ use anyhow::Result;
 
 use crate::shell;
 
-/// Builds the product and returns the path of its binary.
+/// Builds the product for release and returns the path of its binary.
 pub(crate) fn build() -> Result<PathBuf> {
     shell::run(&mut shell::cargo(&["build", "--release", "--locked", "-p", "keyferry-cli"]))?;
     Ok(shell::target_dir().join("release/keyferry"))
+}
+
+/// Builds the product as the tests do, with all assertions, and returns the path of its binary.
+pub(crate) fn build_for_tests() -> Result<PathBuf> {
+    shell::run(&mut shell::cargo(&["build", "--locked", "-p", "keyferry-cli"]))?;
+    Ok(shell::target_dir().join("debug/keyferry"))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Options,
+    Options, hyperloglog,
     report::Kind,
     stream::{Group, Stream},
     value::Content,
@@ -45,6 +45,7 @@ pub(super) fn expiry(source: Option<i64>, target: Option<i64>, options: &Options
 /// Compares two values of the same type.
 pub(super) fn content(source: &Content, target: &Content, options: &Options) -> Vec<Finding> {
     match (source, target) {
+        (Content::String(source), Content::String(target)) if hyperloglog::same(source, target) => Vec::new(),
         (Content::String(source), Content::String(target)) => bytes(source, target),
         (Content::Module(source), Content::Module(target)) => bytes(source, target),
         (Content::List(source), Content::List(target)) => items("element", source, target),
@@ -52,6 +53,12 @@ pub(super) fn content(source: &Content, target: &Content, options: &Options) -> 
         (Content::Hash(source), Content::Hash(target)) => hashes(source, target, options),
         (Content::Zset(source), Content::Zset(target)) => {
             maps("member", source, target, |a, b| (a != b).then(|| format!("score {} / {}", float(*a), float(*b))))
+        }
+        (Content::Vectors(a, _), Content::Vectors(b, _)) if a != b => {
+            vec![Finding::new(Kind::Value, format!("{a} / {b}"))]
+        }
+        (Content::Vectors(_, source), Content::Vectors(_, target)) => {
+            maps("element", source, target, |a, b| (a != b).then(|| format!("{a} / {b}")))
         }
         (Content::Stream(source), Content::Stream(target)) => streams(source, target, options),
         (Content::Gone, Content::Gone) => Vec::new(),

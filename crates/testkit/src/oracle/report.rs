@@ -1,6 +1,6 @@
 //! What a comparison found.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 /// How a key differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +49,8 @@ impl fmt::Display for Difference {
 pub struct Report {
     /// Keys of the source that were compared.
     pub keys: u64,
+    /// The same by type, as TYPE names it.
+    pub types: BTreeMap<String, u64>,
     /// Bytes of the source's keys and values.
     pub bytes: u64,
     /// Keys that are gone on one side only because their time ran out during the comparison.

@@ -9,6 +9,7 @@ use super::{
     collection,
     side::{Batch, Side, array, bytes},
     stream::{self, Stream},
+    vectors,
 };
 
 /// Of strings and lists the first so many bytes or elements are asked for with all others; longer ones one by one.
@@ -28,6 +29,8 @@ pub(super) enum Content {
     /// Member to the bits of its score.
     Zset(BTreeMap<Vec<u8>, u64>),
     Stream(Box<Stream>),
+    /// What is told of the whole, and of each element: its vector and attributes.
+    Vectors(String, BTreeMap<Vec<u8>, String>),
     /// A type of a module: its DUMP without version and checksum.
     Module(Vec<u8>),
 }
@@ -42,6 +45,7 @@ impl Content {
             Self::Hash(fields) => fields.iter().map(|(field, (value, _))| field.len() + value.len()).sum(),
             Self::Zset(members) => members.keys().map(|member| member.len() + 8).sum(),
             Self::Stream(stream) => stream.size(),
+            Self::Vectors(_, elements) => elements.iter().map(|(name, said)| name.len() + said.len()).sum(),
         }
     }
 }
@@ -78,7 +82,7 @@ fn question(key: &[u8], kind: &str) -> Option<Cmd> {
         "set" => cmd("SMEMBERS").arg(key).take(),
         "hash" => cmd("HGETALL").arg(key).take(),
         "zset" => cmd("ZRANGE").arg(key).arg(0).arg(-1).arg("WITHSCORES").take(),
-        "stream" => return None,
+        "stream" | "vectorset" => return None,
         _ => cmd("DUMP").arg(key).take(),
     })
 }
@@ -104,6 +108,7 @@ fn content(side: &mut Side, key: &[u8], kind: &str, answer: Value) -> Result<Con
             Content::Zset(members.collect::<Result<_>>()?)
         }
         "stream" => stream::read(side, key)?.map_or(Content::Gone, |stream| Content::Stream(Box::new(stream))),
+        "vectorset" => vectors::read(side, key)?,
         _ => match answer {
             Value::Nil => Content::Gone,
             answer => {

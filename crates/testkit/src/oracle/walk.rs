@@ -1,7 +1,7 @@
 //! The walk over both sides, and the second look at what differed.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     hash::{BuildHasher, RandomState},
     thread,
     time::Duration,
@@ -58,8 +58,9 @@ pub(super) fn sample(pair: &mut Pair, count: usize) -> Result<Report> {
     let answers = pair.source.run(&batch)?.into_iter().filter(|answer| *answer != Value::Nil);
     let keys: BTreeSet<Vec<u8>> = answers.map(bytes).collect::<Result<_>>()?;
     let keys: Vec<Vec<u8>> = keys.into_iter().collect();
-    let (findings, size) = look(pair, &keys)?;
-    let mut report = Report { keys: keys.len() as u64, bytes: size as u64, ..Report::default() };
+    let (findings, looked) = look(pair, &keys)?;
+    let mut report =
+        Report { keys: keys.len() as u64, bytes: looked.bytes as u64, types: looked.types, ..Report::default() };
     let mut candidates = Vec::new();
     collect(0, keys, findings, &mut candidates);
     second_look(pair, candidates, &mut report)?;
@@ -91,9 +92,12 @@ fn walk_source(pair: &mut Pair, db: u32, report: &mut Report, candidates: &mut V
     loop {
         let (next, mut keys) = pair.source.scan(cursor, SCAN_COUNT)?;
         keys.retain(|key| seen.insert(key));
-        let (findings, size) = look(pair, &keys)?;
+        let (findings, looked) = look(pair, &keys)?;
         report.keys += keys.len() as u64;
-        report.bytes += size as u64;
+        report.bytes += looked.bytes as u64;
+        for (kind, count) in looked.types {
+            *report.types.entry(kind).or_default() += count;
+        }
         collect(db, keys, findings, candidates);
         cursor = next;
         if cursor == 0 {
@@ -124,17 +128,29 @@ fn collect(db: u32, keys: Vec<Vec<u8>>, findings: Vec<Vec<Finding>>, candidates:
     candidates.extend(differing.map(|(key, findings)| Candidate { db, key, findings }));
 }
 
-/// Compares keys of the selected database: what differs in each, and the bytes of the source's keys and values.
-fn look(pair: &mut Pair, keys: &[Vec<u8>]) -> Result<(Vec<Vec<Finding>>, usize)> {
+/// What was looked at on the source.
+#[derive(Default)]
+struct Looked {
+    /// Of keys and values.
+    bytes: usize,
+    /// Keys of each type.
+    types: BTreeMap<String, u64>,
+}
+
+/// Compares keys of the selected database: what differs in each.
+fn look(pair: &mut Pair, keys: &[Vec<u8>]) -> Result<(Vec<Vec<Finding>>, Looked)> {
     let mut findings = Vec::with_capacity(keys.len());
-    let mut size = 0;
+    let mut looked = Looked::default();
     for keys in keys.chunks(VALUES) {
         let (ours, theirs) = pair.both(|side| metas(side, keys))?;
         let grace = pair.options.ttl_grace_ms as i64;
         let mut same_type: Vec<(&[u8], &str)> = Vec::with_capacity(keys.len());
         let base = findings.len();
         for ((key, ours), theirs) in keys.iter().zip(&ours).zip(&theirs) {
-            size += key.len();
+            looked.bytes += key.len();
+            if let Some(kind) = &ours.kind {
+                *looked.types.entry(kind.clone()).or_default() += 1;
+            }
             findings.push(match (&ours.kind, &theirs.kind) {
                 (None, None) => Vec::new(),
                 (Some(kind), None) => {
@@ -161,11 +177,11 @@ fn look(pair: &mut Pair, keys: &[Vec<u8>]) -> Result<(Vec<Vec<Finding>>, usize)>
                 continue;
             }
             let (ours, theirs) = values.next().context("a value for each key of one type")?;
-            size += ours.size();
+            looked.bytes += ours.size();
             findings[base + i].extend(judge::content(ours, theirs, &pair.options));
         }
     }
-    Ok((findings, size))
+    Ok((findings, looked))
 }
 
 /// Looks again at what differed, after what was about to expire has done so, and reports what still differs.

@@ -40,6 +40,11 @@ impl Version {
         let number = if self.redis { self.number } else { (7, 2) };
         number >= (major, minor)
     }
+
+    /// Whether this server is that Valkey or a later one.
+    pub fn valkey(&self, major: u32, minor: u32) -> bool {
+        self.name.starts_with("valkey-") && self.number >= (major, minor)
+    }
 }
 
 impl fmt::Display for Version {
@@ -84,6 +89,8 @@ mod tests {
         assert!(version.has(6, 0) && version.has(6, 2) && !version.has(7, 0));
         let version = Version::parse("valkey-9.0").unwrap();
         assert!(version.has(7, 2) && !version.has(7, 4));
+        assert!(version.valkey(8, 1) && version.valkey(9, 0) && !version.valkey(9, 1));
+        assert!(!Version::parse("redict-7.3").unwrap().valkey(7, 0));
         assert!(Version::parse("redis").is_err() && Version::parse("redis-x.y").is_err());
     }
 }

@@ -1,0 +1,72 @@
+//! Hashes, and the deadlines of their fields.
+
+use super::{
+    Family,
+    call::{every, redis, valkey},
+};
+
+pub(super) const HASHES: Family = Family::new(
+    "hashes",
+    &[
+        every("HSET hash:$a one 1"),
+        // The release candidate of 4.0 does not have it yet.
+        redis(5, 0, "HSET hash:$a two 2 three 3"),
+        every("HMSET hash:$a four 4 five 5 six 6 seven 7"),
+        every("HSETNX hash:$a eight 8"),
+        every("HINCRBY hash:$a one 41"),
+        every("HINCRBYFLOAT hash:$a four 0.25"),
+        every("HDEL hash:$a five nothing"),
+        every("HGETDEL hash:$a FIELDS 2 six nothing"),
+        every("HMSET hash:$gone a 1"),
+        every("HDEL hash:$gone a"),
+    ],
+);
+
+pub(super) const FIELD_DEADLINES: Family = Family::new(
+    "field deadlines",
+    &[
+        every("HMSET hfe:$a a 1 b 2 c 3 d 4 e 5 f 6"),
+        every("HEXPIRE hfe:$a 1000 FIELDS 2 a b"),
+        every("HEXPIRE hfe:$a 1010 GT FIELDS 1 a"),
+        every("HEXPIRE hfe:$a 995 LT FIELDS 1 a"),
+        every("HEXPIRE hfe:$a 1000 XX FIELDS 1 a"),
+        every("HEXPIRE hfe:$a 1000 NX FIELDS 2 b c"),
+        every("HPERSIST hfe:$a FIELDS 1 c"),
+        every("HPEXPIRE hfe:$a 1000000 FIELDS 1 c"),
+        every("HPEXPIRE hfe:$a 1010000 GT FIELDS 1 c"),
+        every("HPEXPIRE hfe:$a 995000 LT FIELDS 1 c"),
+        every("HPEXPIRE hfe:$a 1000000 XX FIELDS 1 c"),
+        every("HPEXPIRE hfe:$a 1000000 NX FIELDS 1 d"),
+        every("HEXPIREAT hfe:$a {at:1000} FIELDS 1 d"),
+        every("HEXPIREAT hfe:$a {at:1010} GT FIELDS 1 d"),
+        every("HEXPIREAT hfe:$a {at:995} LT FIELDS 1 d"),
+        every("HEXPIREAT hfe:$a {at:1000} XX FIELDS 1 d"),
+        every("HEXPIREAT hfe:$a {at:1000} NX FIELDS 1 e"),
+        every("HPEXPIREAT hfe:$a {atms:1000} FIELDS 1 e"),
+        every("HPEXPIREAT hfe:$a {atms:1010} GT FIELDS 1 e"),
+        every("HPEXPIREAT hfe:$a {atms:995} LT FIELDS 1 e"),
+        every("HPEXPIREAT hfe:$a {atms:1000} XX FIELDS 1 e"),
+        every("HPEXPIREAT hfe:$a {atms:1000} NX FIELDS 1 f"),
+        every("HEXPIRE hfe:$a 0 FIELDS 1 f"),
+        every("HPEXPIREAT hfe:$a 1000 FIELDS 1 e"),
+        every("HSETEX hfe:$ex EX 1000 FIELDS 2 a 1 b 2"),
+        every("HSETEX hfe:$ex FNX PX 1000000 FIELDS 1 c 3"),
+        every("HSETEX hfe:$ex FXX EXAT {at:1000} FIELDS 1 c 4"),
+        every("HSETEX hfe:$ex PXAT {atms:1000} FIELDS 1 d 4"),
+        every("HSETEX hfe:$ex KEEPTTL FIELDS 1 d 5"),
+        every("HSETEX hfe:$ex FIELDS 1 plain 5"),
+        valkey(9, 1, "HSETEX hfe:$nx NX EX 1000 FIELDS 1 a 1"),
+        valkey(9, 1, "HSETEX hfe:$nx XX EX 1000 FIELDS 1 b 1"),
+        every("HGETEX hfe:$ex PERSIST FIELDS 1 a"),
+        every("HGETEX hfe:$ex EX 1000 FIELDS 1 a"),
+        every("HGETEX hfe:$ex PX 1000000 FIELDS 1 a"),
+        every("HGETEX hfe:$ex EXAT {at:1000} FIELDS 1 a"),
+        every("HGETEX hfe:$ex PXAT {atms:1000} FIELDS 1 a"),
+        every("HGETDEL hfe:$ex FIELDS 1 b"),
+        every("HINCRBY hfe:$a a 5"),
+        every("HMSET hfe:$cleared a 1 b 2"),
+        every("HEXPIRE hfe:$cleared 1000 FIELDS 2 a b"),
+        every("HSET hfe:$cleared a 2"),
+        every("HDEL hfe:$cleared b"),
+    ],
+);

@@ -1,0 +1,67 @@
+//! Lists and sets.
+
+use super::{
+    Family,
+    call::{every, redis},
+};
+
+pub(super) const LISTS: Family = Family::new(
+    "lists",
+    &[
+        every("LPUSH list:$a c b a"),
+        every("RPUSH list:$a d e f a b c d e f 1 2 3 4 5 6 7 8 9"),
+        every("LPUSHX list:$a z"),
+        every("RPUSHX list:$a z"),
+        redis(4, 0, "LPUSHX list:$a y x"),
+        redis(4, 0, "RPUSHX list:$a y x"),
+        every("LPOP list:$a"),
+        every("RPOP list:$a"),
+        redis(6, 2, "LPOP list:$a 2"),
+        redis(6, 2, "RPOP list:$a 2"),
+        every("LREM list:$a 1 c"),
+        every("LREM list:$a -1 e"),
+        every("LREM list:$a 0 f"),
+        every("LSET list:$a 0 first"),
+        every("LSET list:$a -1 last"),
+        every("LINSERT list:$a BEFORE first zeroth"),
+        every("LINSERT list:$a AFTER first second"),
+        every("LTRIM list:$a 0 13"),
+        every("RPOPLPUSH list:$a list:$b"),
+        every("RPOPLPUSH list:$a list:$a"),
+        every("LMOVE list:$a list:$b LEFT RIGHT"),
+        every("LMOVE list:$a list:$b RIGHT LEFT"),
+        every("LMOVE list:$a list:$a LEFT LEFT").idle(),
+        every("LMPOP 2 list:$absent list:$a LEFT"),
+        every("LMPOP 1 list:$a RIGHT COUNT 2"),
+        every("RPUSH list:$c 1 2 3 4 5 6 7 8 9"),
+        every("BLPOP list:$absent list:$c 1"),
+        every("BRPOP list:$c 1"),
+        every("BRPOPLPUSH list:$c list:$d 1"),
+        every("BLMOVE list:$c list:$d LEFT RIGHT 1"),
+        every("BLMOVE list:$c list:$d RIGHT LEFT 0.5"),
+        every("BLMPOP 1 2 list:$absent list:$c LEFT COUNT 2"),
+        every("BLMPOP 1 1 list:$d RIGHT"),
+        every("RPUSH list:$gone one"),
+        every("LPOP list:$gone"),
+    ],
+);
+
+pub(super) const SETS: Family = Family::new(
+    "sets",
+    &[
+        every("SADD set:$a a b c d e f g h"),
+        every("SADD set:$b c d x y"),
+        every("SADD set:$i 1 2 3 70000 5000000000"),
+        every("SADD set:$i word"),
+        every("SREM set:$a a nothing"),
+        every("SPOP set:$a"),
+        redis(3, 2, "SPOP set:$a 2"),
+        every("SADD set:$a c d m"),
+        every("SMOVE set:$a set:$b m"),
+        every("SINTERSTORE set:$inter set:$a set:$b"),
+        every("SUNIONSTORE set:$union set:$a set:$b"),
+        every("SDIFFSTORE set:$diff set:$b set:$a"),
+        every("SADD set:$gone a b"),
+        redis(3, 2, "SPOP set:$gone 2"),
+    ],
+);

@@ -1,0 +1,68 @@
+//! Sorted sets, and places on the earth, which are sorted sets too.
+
+use super::{
+    Family,
+    call::{every, redis, valkey},
+};
+
+pub(super) const SORTED_SETS: Family = Family::new(
+    "sorted sets",
+    &[
+        every("ZADD zset:$a 1 a 2 b 3 c 4 d 5 e 6 f 7 g 8 h 9 i 10 j 11 k 12 l 13 m 14 n"),
+        every("ZADD zset:$b 0.5 c 1e300 d -inf x inf y"),
+        redis(3, 0, "ZADD zset:$a NX 99 o"),
+        redis(3, 0, "ZADD zset:$a XX CH 1.5 a 2.5 b"),
+        redis(3, 0, "ZADD zset:$a INCR 0.1 a"),
+        redis(6, 2, "ZADD zset:$a GT 90 a"),
+        redis(6, 2, "ZADD zset:$a LT 1 a"),
+        every("ZINCRBY zset:$a 0.3 b"),
+        every("ZREM zset:$a c nothing"),
+        every("ZPOPMIN zset:$a"),
+        every("ZPOPMAX zset:$a 2"),
+        every("BZPOPMIN zset:$absent zset:$a 1"),
+        every("BZPOPMAX zset:$a 1"),
+        every("ZMPOP 2 zset:$absent zset:$a MIN"),
+        every("ZMPOP 1 zset:$a MAX COUNT 1"),
+        every("BZMPOP 1 1 zset:$a MIN"),
+        every("BZMPOP 1 1 zset:$a MAX COUNT 1"),
+        every("ZADD zset:$a 1 a 2 b 3 c 4 d 5 e 6 f 7 g 8 h 9 i 10 j"),
+        every("ZREMRANGEBYSCORE zset:$a (1 2"),
+        every("ZREMRANGEBYRANK zset:$a 0 0"),
+        every("ZADD zset:$lex 0 a 0 b 0 c 0 d"),
+        every("ZREMRANGEBYLEX zset:$lex [a (c"),
+        every("ZUNIONSTORE zset:$union 2 zset:$a zset:$b"),
+        every("ZUNIONSTORE zset:$weights 2 zset:$a zset:$b WEIGHTS 2 0.5 AGGREGATE MAX"),
+        every("ZUNIONSTORE zset:$min 2 zset:$a zset:$b AGGREGATE MIN"),
+        every("ZUNIONSTORE zset:$sum 2 zset:$a zset:$b AGGREGATE SUM"),
+        every("ZINTERSTORE zset:$inter 2 zset:$a zset:$b"),
+        every("ZINTERSTORE zset:$iweights 2 zset:$a zset:$b WEIGHTS 1 -3 AGGREGATE MIN"),
+        every("ZINTERSTORE zset:$imax 2 zset:$a zset:$b AGGREGATE MAX"),
+        every("ZINTERSTORE zset:$isum 2 zset:$a zset:$b AGGREGATE SUM"),
+        every("ZDIFFSTORE zset:$diff 2 zset:$a zset:$b"),
+        every("ZRANGESTORE zset:$range zset:$a 0 2"),
+        every("ZRANGESTORE zset:$byscore zset:$a 9 (3 BYSCORE REV LIMIT 0 4"),
+        every("ZRANGESTORE zset:$bylex zset:$lex - + BYLEX"),
+    ],
+);
+
+pub(super) const PLACES: Family = Family::new(
+    "places",
+    &[
+        every("GEOADD geo:$a 13.361389 38.115556 Palermo 15.087269 37.502669 Catania"),
+        redis(6, 2, "GEOADD geo:$a NX 12.5 41.9 Rome"),
+        redis(6, 2, "GEOADD geo:$a XX CH 13.5 38.2 Palermo"),
+        every("GEORADIUS geo:$a 15 37 200 km STORE geo:$radius"),
+        every("GEORADIUS geo:$a 15 37 900000 m COUNT 2 ASC STORE geo:$count"),
+        redis(6, 2, "GEORADIUS geo:$a 15 37 900 mi COUNT 1 ANY STORE geo:$any"),
+        every("GEORADIUS geo:$a 15 37 900000 ft DESC STOREDIST geo:$dist"),
+        every("GEORADIUSBYMEMBER geo:$a Catania 300 km STORE geo:$member"),
+        every("GEORADIUSBYMEMBER geo:$a Catania 900000 m COUNT 2 ASC STORE geo:$membercount"),
+        redis(6, 2, "GEORADIUSBYMEMBER geo:$a Catania 900 mi COUNT 1 ANY STORE geo:$memberany"),
+        every("GEORADIUSBYMEMBER geo:$a Catania 900000 ft DESC STOREDIST geo:$memberdist"),
+        every("GEOSEARCHSTORE geo:$search geo:$a FROMMEMBER Catania BYRADIUS 300 km ASC COUNT 2"),
+        every("GEOSEARCHSTORE geo:$any geo:$a FROMLONLAT 15 37 BYBOX 900 900 mi COUNT 1 ANY"),
+        every("GEOSEARCHSTORE geo:$box geo:$a FROMLONLAT 15 37 BYBOX 900000 900000 m DESC STOREDIST"),
+        every("GEOSEARCHSTORE geo:$feet geo:$a FROMLONLAT 15 37 BYRADIUS 900000 ft"),
+        valkey(9, 0, "GEOSEARCHSTORE geo:$polygon geo:$a BYPOLYGON 4 10 36 17 36 17 43 10 43"),
+    ],
+);
