@@ -27,20 +27,27 @@ pub(crate) const FIELD_BEFORE: u64 = 1 << 42;
 ///
 /// Before 7.0, PTTL may count as a command whose answer nobody can know, behind which a script may only write when its
 /// writes are replicated one by one. A time to live counts from now, so a held one may be smaller than its distance by what
-/// has gone since 1970: less than 2^41 ms.
+/// has gone since 1970: less than 2^41 ms. Where absolute times can be asked for (7.0), they are: between asking for what is
+/// left and setting it again a busy machine may stop for a while.
 pub(crate) const SETTLE_KEYS: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() end \
     local grace,most,n,seen,large=tonumber(ARGV[1]),tonumber(ARGV[3]),0,0,{} \
-    local function live(left,distance) return string.format('%.0f',math.max(left-distance+grace,grace,1)) end \
+    local function ms(time) return string.format('%.0f',math.max(time+grace,1)) end \
+    local exact=type(redis.pcall('PEXPIRETIME',KEYS[1]))=='number' \
     for i,key in ipairs(KEYS) do \
     local left=redis.call('PTTL',key) \
-    if left>=2^52-2^41 and left<2^52+2^44 then redis.call('PEXPIRE',key,live(left,2^52)) n=n+1 end \
+    if left>=2^52-2^41 and left<2^52+2^44 then n=n+1 \
+    if left<2^52 then redis.call('PEXPIRE',key,ms(0)) \
+    elseif exact then redis.call('PEXPIREAT',key,ms(redis.call('PEXPIRETIME',key)-2^52)) \
+    else redis.call('PEXPIRE',key,ms(left-2^52)) end end \
     if ARGV[2]=='1' and redis.call('TYPE',key).ok=='hash' then \
     local len=redis.call('HLEN',key) \
     if len>most then large[#large+1]=key else \
     local names=redis.call('HKEYS',key) \
     for j,left in ipairs(redis.call('HPTTL',key,'FIELDS',len,unpack(names))) do \
-    if left>=2^45-2^41 and left<2^45+2^42 then \
-    redis.call('HPEXPIRE',key,live(left,2^45),'FIELDS',1,names[j]) n=n+1 end end \
+    if left>=2^45-2^41 and left<2^45+2^42 then n=n+1 \
+    if left<2^45 then redis.call('HPEXPIRE',key,ms(0),'FIELDS',1,names[j]) else \
+    local at=redis.call('HPEXPIRETIME',key,'FIELDS',1,names[j])[1] \
+    redis.call('HPEXPIREAT',key,ms(at-2^45),'FIELDS',1,names[j]) end end end \
     seen=seen+len if seen>most then return {n,i,large} end end end end \
     return {n,#KEYS,large}";
 
@@ -50,9 +57,11 @@ pub(crate) const SETTLE_FIELDS: &[u8] = b"if redis.replicate_commands then redis
     local grace,n,names=tonumber(ARGV[1]),0,{} \
     for i=2,#ARGV do names[i-1]=ARGV[i] end \
     for i,left in ipairs(redis.call('HPTTL',KEYS[1],'FIELDS',#names,unpack(names))) do \
-    if left>=2^45-2^41 and left<2^45+2^42 then \
-    redis.call('HPEXPIRE',KEYS[1],string.format('%.0f',math.max(left-2^45+grace,grace,1)),'FIELDS',1,names[i]) \
-    n=n+1 end end \
+    if left>=2^45-2^41 and left<2^45+2^42 then n=n+1 \
+    local at=math.max(left-2^45,0) \
+    if at>0 then at=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,names[i])[1]-2^45 end \
+    at=string.format('%.0f',math.max(at+grace,1)) \
+    redis.call(left>2^45 and 'HPEXPIREAT' or 'HPEXPIRE',KEYS[1],at,'FIELDS',1,names[i]) end end \
     return n";
 
 /// The held form of a key's deadline. One that reads as held already has come from a target that was never settled, and is
