@@ -66,7 +66,7 @@ fn target(choice: u8) -> Target {
 type Verdict = (Vec<u8>, u64, Option<Error>);
 
 fn value(kind: ValueType, raw: &[u8], ends: &[usize], limits: DecodeLimits, choice: u8) -> Verdict {
-    let field_ttl = if choice & 4 == 0 { FieldTtl::Drop } else { FieldTtl::EXACT };
+    let field_ttl = if choice & 4 == 0 { FieldTtl::Drop } else { FieldTtl::Keep };
     let plan = Plan { field_ttl, batch_bytes: 200, batch_elements: 5, expire_ms: Some(1), ..Plan::default() };
     let mut pending = PendingIds::default();
     if choice & 8 == 0 {
