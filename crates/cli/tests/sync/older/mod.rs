@@ -91,6 +91,35 @@ impl Following {
     }
 }
 
+/// What servers send that no replica of theirs minds.
+#[test]
+fn an_exec_without_its_multi_ends_nothing() {
+    let lines = [("redis-3.0", "SCRIPT FLUSH"), ("redis-6.0", "PFDEBUG TODENSE h")];
+    for (source, line) in lines {
+        let following = Following::start(source, source, &[]);
+        let conn = &mut following.source.conn().unwrap();
+        for line in ["PFADD h a b c", "MULTI", line, "EXEC", "SET after 1"] {
+            send(conn, line);
+        }
+        following.assert_equal_but(|_| false);
+        assert_eq!(ask::<u64>(&following.target, 0, "GET after"), 1);
+        following.stop();
+    }
+}
+
+#[test]
+fn pushes_of_several_from_4_0() {
+    for target in ["redis-3.2", "redis-3.0"] {
+        let following = Following::start("redis-4.0", target, &[]);
+        let conn = &mut following.source.conn().unwrap();
+        for line in ["RPUSH l a", "LPUSHX l b c", "MULTI", "RPUSHX l d e f", "RPUSHX none d e", "EXEC"] {
+            send(conn, line);
+        }
+        following.assert_equal_but(|_| false);
+        following.stop();
+    }
+}
+
 macro_rules! exact {
     ($($name:ident: $source:literal -> $target:literal, $lists:expr;)*) => {
         $(#[test] fn $name() {

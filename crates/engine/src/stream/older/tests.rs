@@ -314,6 +314,59 @@ fn what_no_target_takes_from_a_client() {
     );
 }
 
+#[test]
+fn what_came_with_4_0_and_its_targets() {
+    let pushes =
+        [("LPUSHX k a", "="), ("RPUSHX k a b", "RPUSHX k a; RPUSHX k b"), ("HSET h a 1 b 2", "HMSET h a 1 b 2")];
+    check("redis 4.0.9", "redis 3.2.9", &pushes);
+    check("redis 4.0.9", "redis 3.0.5", &pushes);
+    check("redis 4.0.9", "redis 5.0.10", &[("RPUSHX k a b", "="), ("HSET h a 1 b 2", "=")]);
+}
+
+#[test]
+fn producers_where_there_are_no_streams() {
+    let nothing = "stream command, Nothing:";
+    check("redis 8.6.3", "redis 4.0.9", &[("XCFGSET s IDMP-DURATION 9", nothing), ("XIDMPRECORD s p i 1-1", nothing)]);
+}
+
+#[test]
+fn polygons_are_searched_by_valkey_only() {
+    let polygon = "GEOSEARCHSTORE d s BYPOLYGON 3 1 1 2 2 3 1 ASC";
+    for target in ["redis 6.2.14", "redis 8.6.3", "valkey 8.1.8"] {
+        check(
+            "valkey 9.1.2",
+            target,
+            &[
+                (polygon, "GEOSEARCHSTORE, Nothing:"),
+                ("GEOSEARCHSTORE d s FROMMEMBER bypolygon BYRADIUS 3 km", "="),
+                ("GEOSEARCHSTORE d s FROMMEMBER m BYBOX 3 4 km", "="),
+            ],
+        );
+    }
+    check("valkey 9.1.2", "valkey 9.0.0", &[(polygon, "=")]);
+    check("valkey 9.1.2", "redis 6.0.16", &[(polygon, "GEOSEARCHSTORE, Nothing:")]);
+}
+
+#[test]
+fn vector_sets_are_where_the_target_says() {
+    let words = ["VADD v VALUES 1 1 e", "VREM v e", "VSETATTR v e {}"];
+    let all = |results: &str| words.map(|words| (words, results.to_owned()));
+    for (source, target, has, expected) in [
+        ("redis 8.0.2", "redis 8.6.3", None, "="),
+        ("redis 8.0.2", "redis 8.6.3", Some(false), "vector set command, Nothing:"),
+        ("redis 8.0.2", "redis 7.4.1", None, "vector set command, Nothing:"),
+        ("redis 8.0.2", "redis 7.4.1", Some(true), "="),
+        ("redis 8.0.2", "valkey 9.1.2", Some(false), "vector set command, Nothing:"),
+        ("redis 7.4.1", "redis 7.4.1", Some(false), "="),
+    ] {
+        let source = server(source);
+        let older = Older::new(&source, &server(target), OnUnsupported::Fail, b"place").with_vector_sets(has, &source);
+        for (words, expected) in all(expected) {
+            assert_eq!(rewrite(&older, words), expected, "{words} for {target}");
+        }
+    }
+}
+
 /// What is written is never looked at for ever: each of its commands is known in the end.
 #[test]
 fn rewriting_ends() {
