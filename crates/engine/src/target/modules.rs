@@ -55,6 +55,13 @@ impl Modules {
         self.new_vectors = version.redis >= NEW_VECTORS;
     }
 
+    /// Whether the target may read vector sets as a source of this version writes them.
+    pub(crate) fn read_vectors_of(&self, source: &ServerVersion) -> bool {
+        let mut modules = self.clone();
+        modules.written_by(source);
+        !modules.lack(VECTOR_SET)
+    }
+
     /// Whether the target has vector sets; `None` when that is not known.
     pub(crate) fn vector_sets(&self) -> Option<bool> {
         self.vector_sets
@@ -136,6 +143,7 @@ mod tests {
             let mut modules = Modules { vector_sets: Some(true), reads_new_vectors, ..Modules::default() };
             modules.written_by(&server(source));
             assert_eq!(modules.lack(VECTOR_SET), lacks, "{source} -> {target}");
+            assert_eq!(modules.read_vectors_of(&server(source)), !lacks, "{source} -> {target}");
         }
     }
 

@@ -102,8 +102,12 @@ impl Older {
         Self { lacks, place: place.to_vec(), records_producers: target.redis >= (8, 6, 2) }
     }
 
-    /// What is known of vector sets on the target goes before what its version says.
-    pub(crate) fn with_vector_sets(mut self, has: Option<bool>, source: &ServerVersion) -> Self {
+    /// What is known of vector sets on the target goes before what its version says: whether it has them, and whether it
+    /// reads those of the source.
+    pub(crate) fn with_vector_sets(mut self, has: Option<bool>, reads: bool, source: &ServerVersion) -> Self {
+        if !reads && source.redis >= (8, 0, 0) {
+            self.lacks = self.lacks.and(Abilities::PAYLOADS);
+        }
         match has {
             Some(true) => self.lacks = self.lacks.without(Abilities::VECTORS),
             // A module may have been left out of a build.

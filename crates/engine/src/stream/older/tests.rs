@@ -360,10 +360,18 @@ fn vector_sets_are_where_the_target_says() {
         ("redis 7.4.1", "redis 7.4.1", Some(false), "="),
     ] {
         let source = server(source);
-        let older = Older::new(&source, &server(target), OnUnsupported::Fail, b"place").with_vector_sets(has, &source);
+        let older =
+            Older::new(&source, &server(target), OnUnsupported::Fail, b"place").with_vector_sets(has, true, &source);
         for (words, expected) in all(expected) {
             assert_eq!(rewrite(&older, words), expected, "{words} for {target}");
         }
+    }
+    // Values that only later versions read.
+    let (source, target) = (server("redis 8.2.3"), server("redis 8.0.2"));
+    for (reads, expected) in [(true, "="), (false, "payload")] {
+        let older = Older::new(&source, &target, OnUnsupported::Fail, b"place");
+        let older = older.with_vector_sets(Some(true), reads, &source);
+        assert_eq!(rewrite(&older, "RESTORE k 0 payload"), expected);
     }
 }
 
