@@ -4,7 +4,7 @@ use keyferry_resp::{Limits, request::Scanner};
 
 use super::*;
 
-fn server(text: &str) -> ServerVersion {
+pub(super) fn server(text: &str) -> ServerVersion {
     let (name, version) = text.split_once(' ').unwrap();
     let info = match name {
         "redis" => format!("redis_version:{version}\r\n"),
@@ -14,7 +14,7 @@ fn server(text: &str) -> ServerVersion {
 }
 
 /// What becomes of a command: commands in words, scripts by their names in angle brackets; `=` when it is passed on.
-fn rewrite(older: &Older, words: &str) -> String {
+pub(super) fn rewrite(older: &Older, words: &str) -> String {
     let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
     let (mut wire, mut out) = (Vec::new(), Vec::new());
     encode::command(&mut wire, &args);
@@ -345,34 +345,6 @@ fn polygons_are_searched_by_valkey_only() {
     }
     check("valkey 9.1.2", "valkey 9.0.0", &[(polygon, "=")]);
     check("valkey 9.1.2", "redis 6.0.16", &[(polygon, "GEOSEARCHSTORE, Nothing:")]);
-}
-
-#[test]
-fn vector_sets_are_where_the_target_says() {
-    let words = ["VADD v VALUES 1 1 e", "VREM v e", "VSETATTR v e {}"];
-    let all = |results: &str| words.map(|words| (words, results.to_owned()));
-    for (source, target, has, expected) in [
-        ("redis 8.0.2", "redis 8.6.3", None, "="),
-        ("redis 8.0.2", "redis 8.6.3", Some(false), "vector set command, Nothing:"),
-        ("redis 8.0.2", "redis 7.4.1", None, "vector set command, Nothing:"),
-        ("redis 8.0.2", "redis 7.4.1", Some(true), "="),
-        ("redis 8.0.2", "valkey 9.1.2", Some(false), "vector set command, Nothing:"),
-        ("redis 7.4.1", "redis 7.4.1", Some(false), "="),
-    ] {
-        let source = server(source);
-        let older =
-            Older::new(&source, &server(target), OnUnsupported::Fail, b"place").with_vector_sets(has, true, &source);
-        for (words, expected) in all(expected) {
-            assert_eq!(rewrite(&older, words), expected, "{words} for {target}");
-        }
-    }
-    // Values that only later versions read.
-    let (source, target) = (server("redis 8.2.3"), server("redis 8.0.2"));
-    for (reads, expected) in [(true, "="), (false, "payload")] {
-        let older = Older::new(&source, &target, OnUnsupported::Fail, b"place");
-        let older = older.with_vector_sets(Some(true), reads, &source);
-        assert_eq!(rewrite(&older, "RESTORE k 0 payload"), expected);
-    }
 }
 
 /// What is written is never looked at for ever: each of its commands is known in the end.
