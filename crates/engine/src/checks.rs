@@ -4,10 +4,14 @@ use keyferry_keyspace::{Flavor, ServerVersion, info};
 use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_net::{Connection, Endpoint, Value};
 
+use crate::target::Modules;
+
 /// What the answers are good for later.
 pub(crate) struct Facts {
     /// The target's version.
     pub(crate) target: ServerVersion,
+    /// What is known of the target's modules.
+    pub(crate) modules: Modules,
     /// The source's version.
     pub(crate) source: ServerVersion,
     /// Names the source among all servers: its run id, or its history where a managed server hides that.
@@ -61,14 +65,18 @@ pub(crate) async fn ask(
         target = %target, target_version = %target_version,
         source_keys, "both sides answer"
     );
-    let lacking = lacking(&source_version, &target_version);
+    let modules = Modules::ask(target_conn, &target_version).await?;
+    let mut lacking = lacking(&source_version, &target_version);
+    if source_version.redis >= (8, 0, 0) && modules.vector_sets() == Some(false) {
+        lacking.push("vector sets");
+    }
     if !lacking.is_empty() {
         let what = lacking.join(", ");
         tracing::warn!(what, "the target's version cannot hold what the source may have, see --on-unsupported");
     }
     let id = |name| info::field(source_info.as_bytes(), name);
     let source_id = id("run_id").or(id("master_replid")).unwrap_or_default().to_owned();
-    Ok(Facts { target: target_version, source: source_version, source_id, source_keys })
+    Ok(Facts { target: target_version, modules, source: source_version, source_id, source_keys })
 }
 
 /// Kinds of data that the source's version has and the target's has not.

@@ -17,7 +17,7 @@ use crate::{
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
     source::{CHUNK, Chunk, Decoded, Framing},
     stream::{Apply, Databases, Expiry, Older, Plan},
-    target::{Deadlines, Lane, Restore, place},
+    target::{Deadlines, Lane, Modules, Restore, place},
 };
 
 /// Names the values that are rebuilt from files; files are loaded one after the other by a task's lock.
@@ -48,6 +48,7 @@ async fn load_file(
     let len = file.metadata().await.or_err(ErrorKind::DumpFile, context)?.len();
     let mut conn = Connection::open(target).await?;
     let server = checks::ask_target(&mut conn, target).await?;
+    let modules = Modules::ask(&mut conn, &server).await?;
     if spec.on_conflict == OnConflict::Abort {
         checks::target_is_empty(&mut conn, target, None).await?;
     }
@@ -62,6 +63,7 @@ async fn load_file(
     let restore = Restore {
         stats,
         server,
+        modules,
         on_conflict: spec.on_conflict,
         on_unsupported: spec.on_unsupported,
         place: place(SOURCE_ID),

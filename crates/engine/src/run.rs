@@ -171,6 +171,7 @@ async fn follow(
     let restore = Restore {
         stats,
         server: facts.target,
+        modules: facts.modules,
         on_conflict: spec.on_conflict,
         on_unsupported: spec.on_unsupported,
         place: place(&facts.source_id),
@@ -182,7 +183,12 @@ async fn follow(
     };
     let databases = Databases::new(source.db, target.db);
     let expiry = Expiry::new(spec.ttl_grace, &facts.source, &facts.target);
-    let older = Older::new(&facts.source, &facts.target, spec.on_unsupported, &restore.place);
+    let (vectors, reads) = (restore.modules.vector_sets(), restore.modules.read_vectors_of(&facts.source));
+    let older = Older::new(&facts.source, &facts.target, spec.on_unsupported, &restore.place).with_vector_sets(
+        vectors,
+        reads,
+        &facts.source,
+    );
     let plan = Plan { databases, expiry, older, framing, full_only: spec.full_only };
     let mut apply = Apply::new(stats, restore, plan, offset);
     let settler = Settler {

@@ -143,8 +143,9 @@ impl Receiver<'_> {
                 let offset = acknowledged(self.stats).to_string();
                 encode::command(&mut out, &[b"REPLCONF", b"ACK", offset.as_bytes()]);
             }
-            // replication.c replicationSendNewlineToMaster, Redis 7.2: what a replica sends while it loads.
-            false => out.push(b'\n'),
+            // replication.c replicationSendNewlineToMaster, Redis 7.2: what a replica sends while it loads. With a CR: up to
+            // 4.0 a source takes two bytes for the end of any line, and would take the first one of the next command.
+            false => out.extend_from_slice(b"\r\n"),
         }
         let sent = async {
             write.write_all(&out).await?;

@@ -1,5 +1,6 @@
 //! What is done with each item of the snapshot.
 
+use keyferry_keyspace::ServerVersion;
 use keyferry_model::{Error, ErrorKind, OnConflict, Result};
 use keyferry_rdb::{Entry, Item};
 
@@ -25,6 +26,13 @@ impl Apply<'_> {
             // Before 7.0, scripts that were loaded are kept here, since the stream may name them by digest.
             Item::Aux { key: b"lua", value } => {
                 self.batch.command(What::Setup, 0, &[b"SCRIPT", b"LOAD", value]);
+            }
+            // Who has written values of modules, which alone knows their layout.
+            Item::Aux { key: b"redis-ver", value } => {
+                let info = [b"redis_version:", value, b"\r\n"].concat();
+                if let Some(version) = ServerVersion::from_info(&info) {
+                    self.restore.modules.written_by(&version);
+                }
             }
             // What a killed run may have left in its middle.
             Item::SelectDb(db) => {

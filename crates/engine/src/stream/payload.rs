@@ -62,6 +62,7 @@ impl Apply<'_> {
         let restore = Restore {
             stats: self.stats,
             server: self.restore.server,
+            modules: self.restore.modules.clone(),
             on_conflict: OnConflict::Replace,
             on_unsupported: self.restore.on_unsupported,
             place: self.restore.place.clone(),

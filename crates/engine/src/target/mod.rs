@@ -4,6 +4,7 @@
 mod batch;
 mod hold;
 mod lane;
+mod modules;
 mod rebuild;
 mod refusal;
 mod restore;
@@ -12,6 +13,7 @@ mod settle;
 pub(crate) use batch::{Batch, What};
 pub(crate) use hold::SETTLE_KEYS;
 pub(crate) use lane::Lane;
+pub(crate) use modules::Modules;
 pub(crate) use rebuild::{Fed, Rebuild, decode_error, place};
 pub(crate) use restore::{Deadlines, Restore};
 pub(crate) use settle::{FIELDS, Settler, try_out};

@@ -19,7 +19,7 @@ use keyferry_rdb::{
 
 use super::{
     batch::{Batch, What},
-    hold,
+    hold, modules,
     restore::{Deadlines, Restore},
 };
 
@@ -51,6 +51,10 @@ enum To {
     Commands(Box<Build>),
     /// It is collected whole and restored: only its module can write it.
     Payload(Payload),
+    /// It is of a module that the target lacks. How it is named comes with its first bytes.
+    Judged {
+        db: u32,
+    },
     /// It is read and left out.
     Nothing,
 }
@@ -99,9 +103,12 @@ impl Rebuild {
             let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
             return Ok(Self { decoder, to: To::Payload(payload) });
         }
+        let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
+        if group == Group::Module {
+            return Ok(Self { decoder, to: To::Judged { db: entry.db } });
+        }
         let target = abilities(&restore.server);
         let lacks = match group {
-            Group::Module => true,
             Group::Stream => !target.streams,
             // These encodings exist only for hashes with a deadline on a field.
             Group::Hash if entry.kind.has_field_ttl() && !target.field_ttl => {
@@ -139,7 +146,6 @@ impl Rebuild {
         let expire_ms = entry.expire_ms.map_or(0, |at| restore.deadline(at));
         let (key, overwrite) = (entry.key.to_vec(), restore.overwrites());
         let build = Build { rebuilder, db: entry.db, key, place, expire_ms, overwrite };
-        let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
         Ok(Self { decoder, to: To::Commands(Box::new(build)) })
     }
 
@@ -179,6 +185,9 @@ impl Rebuild {
             let (used, element) = self.decoder.next(&input[done..]).map_err(decode_error)?;
             let end = matches!(element, Some(Element::End));
             let nothing = element.is_none();
+            if let Some(Element::Module { name }) = &element {
+                self.to.judge(restore, name)?;
+            }
             if let (Some(element), To::Commands(build)) = (element, &mut self.to) {
                 build.push(&element, batch)?;
             }
@@ -190,7 +199,7 @@ impl Rebuild {
                 match &self.to {
                     To::Commands(build) => build.finish(restore, batch)?,
                     To::Payload(payload) => payload.finish(restore, batch, now_ms),
-                    To::Nothing => {}
+                    To::Judged { .. } | To::Nothing => {}
                 }
                 return Ok((done, Fed::Finished));
             }
@@ -198,6 +207,24 @@ impl Rebuild {
                 return Ok((done, Fed::NeedsInput));
             }
         }
+    }
+}
+
+impl To {
+    /// Leaves out a value of a module that the target lacks, if the user has chosen that.
+    fn judge(&mut self, restore: &Restore<'_>, data_type: &[u8; 9]) -> Result<()> {
+        let db = match self {
+            Self::Judged { db } => *db,
+            Self::Payload(payload) if restore.modules.lack(data_type) => payload.db,
+            _ => return Ok(()),
+        };
+        restore.lacks(modules::label(data_type), || {
+            let data_type = String::from_utf8_lossy(data_type);
+            let target = restore.server;
+            format!("restore a value of module type {data_type} of database {db}: the target, {target}, cannot hold it")
+        })?;
+        *self = Self::Nothing;
+        Ok(())
     }
 }
 
@@ -260,7 +287,9 @@ fn abilities(server: &ServerVersion) -> Target {
         _ => Target::redis(small(server.redis.0), small(server.redis.1)),
     };
     // Pre-releases of 4.0 count as 4.0 and have not got it yet; HMSET is everywhere.
-    Target { hset_many: server.redis >= (5, 0, 0), ..target }
+    let hset_many = server.redis >= (5, 0, 0);
+    let stream_producers = server.flavor == Flavor::Redis && server.redis >= (8, 6, 2);
+    Target { hset_many, stream_producers, ..target }
 }
 
 fn pending(entry: &Entry<'_>) -> Result<PendingIds> {

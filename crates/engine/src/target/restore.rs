@@ -8,12 +8,13 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use keyferry_keyspace::ServerVersion;
 use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result};
-use keyferry_rdb::{Entry, Group, ValueType, dump, string};
+use keyferry_rdb::{Entry, Group, ValueType, dump, module, string};
 use keyferry_resp::encode;
 
 use super::{
     batch::{Batch, What},
     hold::held,
+    modules::Modules,
 };
 use crate::Stats;
 
@@ -22,6 +23,7 @@ pub(crate) struct Restore<'a> {
     pub(crate) stats: &'a Stats,
     /// The target's version, read once.
     pub(crate) server: ServerVersion,
+    pub(crate) modules: Modules,
     pub(crate) on_conflict: OnConflict,
     pub(crate) on_unsupported: OnUnsupported,
     /// Where values are rebuilt: see [`super::place`].
@@ -78,7 +80,9 @@ impl Restore<'_> {
         let lowest = u16::try_from(entry.kind.dump_version()).unwrap_or(u16::MAX);
         let limit = self.server.dump_version();
         // 5.0 and 6.0 end their own process at a module value that they cannot load.
-        let safe = entry.kind.group() != Group::Module || self.server.redis >= (6, 2, 0);
+        let safe = entry.kind.group() != Group::Module
+            || self.server.redis >= (6, 2, 0)
+                && !module::name_of_value(entry.raw).is_some_and(|data_type| self.modules.lack(&data_type));
         // Metadata that modules attach to keys goes with the value only where they do the same.
         let plain = entry.meta.is_empty();
         // Deadlines of fields can be changed only one by one.

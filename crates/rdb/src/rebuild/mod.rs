@@ -17,7 +17,7 @@
 //! | that nothing was ever deleted, with it, of a stream from before 7.0 | Redis from 7.0, Valkey |
 //! | deletions and entries ever added, entries read by a group | Redis before 7.0, which has no such thing |
 //! | consumers without pending entries, on replicas of the target | Redis 5.0, 6.0: the consumer is made by a read, which is not replicated |
-//! | which IDs producers wrote (Redis 8.6) | any: there is no command for it |
+//! | which IDs producers wrote (Redis 8.6) | without `XIDMPRECORD`: Redis before 8.6.2, Valkey; of entries that were deleted, any |
 //! | access clocks (`IDLE`, `FREQ`) | any |
 //!
 //! Which target can do what is told by the caller; nothing here knows of connections or versions at hand.

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     object::{Element, Fields, StreamId, StreamInfo},
+    packed::Scalar,
     wire::offset,
 };
 
@@ -34,6 +35,9 @@ struct Claims {
     count: usize,
 }
 
+/// The server takes the ID of an entry only while the stream has that.
+const PRODUCED: &[u8] = b"redis.pcall('XIDMPRECORD',KEYS[1],ARGV[1],ARGV[2],ARGV[3])";
+
 /// Seconds and entries for which a stream remembers producers when nobody has set that (Redis 8.6).
 const IDMP_DEFAULT: (u64, u64) = (100, 100);
 
@@ -48,7 +52,7 @@ impl Rebuilder {
                 self.pending(group, consumer, *id, (*delivered_ms, *deliveries), out);
             }
             Element::Idempotency { duration_s, max_entries } => self.idempotency(*duration_s, *max_entries, out),
-            Element::Produced { .. } => self.losses.produced = self.losses.produced.saturating_add(1),
+            Element::Produced { producer, iid, id } => self.produced(producer, *iid, *id, out),
             _ => return Err(Refusal::OutOfPlace),
         }
         Ok(())
@@ -183,6 +187,20 @@ impl Rebuilder {
         }
         let (duration, max) = (digits(duration_s), digits(max_entries));
         self.command(out, &[b"XCFGSET", &[], b"IDMP-DURATION", &duration, b"IDMP-MAXSIZE", &max]);
+    }
+}
+
+impl Rebuilder {
+    fn produced(&mut self, producer: &[u8], iid: Scalar<'_>, at: StreamId, out: &mut Vec<u8>) {
+        self.flush_claims(out);
+        if !self.target.stream_producers {
+            self.losses.produced = self.losses.produced.saturating_add(1);
+            return;
+        }
+        let mut given = Vec::new();
+        iid.append_to(&mut given);
+        command::command(out, &[b"EVAL", PRODUCED, b"1", &self.key, producer, &given, &id(at)]);
+        self.commands = self.commands.saturating_add(1);
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Target {
     pub field_ttl: bool,
     /// `XCFGSET` is there (Redis 8.6).
     pub stream_config: bool,
+    /// `XIDMPRECORD` is there (Redis 8.6.2): no version of two parts says so, the caller does.
+    pub stream_producers: bool,
 }
 
 impl Target {
@@ -33,6 +35,7 @@ impl Target {
             stream_history: version >= (7, 0),
             field_ttl: version >= (7, 4),
             stream_config: version >= (8, 6),
+            stream_producers: false,
         }
     }
 

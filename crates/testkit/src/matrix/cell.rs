@@ -21,7 +21,8 @@ const GRACE_MS: u64 = 30_000;
 /// Absolute deadlines are exact; the oracle reads some of them as what is left.
 const ABSOLUTE_MS: u64 = 50;
 /// Before 7.0 deadlines come as they were typed, and count from when they are received: later on a busy machine. The
-/// calls that move a deadline move it by five seconds or more.
+/// calls that move a deadline move it by five seconds or more. Targets before 6.2 are told what is left, and count from
+/// when they are.
 const RELATIVE_MS: u64 = 2_000;
 /// How long it may take until what has run out on the source is gone from the target too.
 const SETTLES: Duration = Duration::from_secs(15);
@@ -65,6 +66,7 @@ impl Cell {
             .args(["--on-unsupported", "degrade", "--state-dir"])
             .arg(state)
             .spawn()?;
+        let absolute = source.version().has(7, 0) && target.version().has(6, 2);
         Ok(Self {
             source: source.version().name().into(),
             target: target.version().name().into(),
@@ -72,7 +74,7 @@ impl Cell {
             took: Duration::ZERO,
             losses: Losses::between(source.version(), target.version()),
             effects: source.version().has(5, 0),
-            tolerance_ms: if source.version().has(7, 0) { ABSOLUTE_MS } else { RELATIVE_MS },
+            tolerance_ms: if absolute { ABSOLUTE_MS } else { RELATIVE_MS },
             server: target,
             run: Some(run),
         })

@@ -50,7 +50,9 @@ async fn a_silent_source_is_noticed_while_it_is_acknowledged() {
     assert_eq!(&chunks.recv().await.unwrap().bytes[..], b"first");
     let mut heard = Vec::new();
     peer.read_to_end(&mut heard).await.unwrap();
-    assert!(heard.len() >= 59 && heard.iter().all(|&b| b == b'\n'), "a sign of life every second: {heard:?}");
+    // Whole empty lines: of a bare LF, sources up to 4.0 take the byte behind it along.
+    let lines = heard.chunks(2);
+    assert!(lines.len() >= 59 && lines.clone().all(|line| line == b"\r\n"), "a sign of life every second: {heard:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use keyferry_model::{OnConflict, OnUnsupported};
 use keyferry_resp::encode;
 
 use super::*;
-use crate::target::Deadlines;
+use crate::target::{Deadlines, Modules};
 
 const MARK: [u8; 40] = *b"0123456789012345678901234567890123456789";
 /// A dump of a real server with values of every kind.
@@ -38,6 +38,7 @@ async fn apply(payload: &[u8], framing: Framing, step: usize) -> Result<(Vec<u8>
     let restore = Restore {
         stats: &stats,
         server: ServerVersion::from_info(b"redis_version:6.0.0\r\n").unwrap(),
+        modules: Modules::default(),
         on_conflict: OnConflict::Replace,
         on_unsupported: OnUnsupported::Degrade,
         place: b"place".to_vec(),
@@ -100,6 +101,20 @@ async fn any_cut_gives_the_same_commands() {
             assert_eq!(applied.iter().find(within), None, "an offset within a transaction, step {step}");
         }
     }
+}
+
+/// Redis up to 6.0 sends some without their MULTI.
+#[tokio::test]
+async fn what_ends_no_transaction_is_not_passed_on() {
+    let mut stream = Vec::new();
+    for args in [&[&b"SET"[..], b"a", b"1"][..], &[b"EXEC"], &[b"discard"], &[b"SET", b"b", b"2"]] {
+        encode::command(&mut stream, args);
+    }
+    let payload = [DUMP, stream.as_slice()].concat();
+    let (bytes, applied, _) = apply(&payload, Framing::Length(DUMP.len() as u64), usize::MAX).await.unwrap();
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|w| w == word);
+    assert!(has(b"$1\r\nb\r\n") && !has(b"EXEC") && !has(b"discard"));
+    assert_eq!(applied.last(), Some(&(START + stream.len() as u64)), "its bytes count");
 }
 
 #[tokio::test]

@@ -56,6 +56,10 @@ impl Abilities {
     pub(super) const PAYLOADS: Self = Self(1 << 21);
     /// `RENAME` always finds its key. Not where data has been left out.
     pub(super) const ALL_KEYS: Self = Self(1 << 22);
+    /// `GEOSEARCHSTORE ... BYPOLYGON`.
+    pub(super) const POLYGON: Self = Self(1 << 23);
+    /// Vector sets, which are a module that comes with the server.
+    pub(super) const VECTORS: Self = Self(1 << 24);
 
     pub(super) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -69,7 +73,7 @@ impl Abilities {
         self.0 == 0
     }
 
-    fn without(self, others: Self) -> Self {
+    pub(super) fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
@@ -86,7 +90,11 @@ impl Abilities {
 
     /// What `source` may send and `target` does not know.
     pub(super) fn lacking(source: &ServerVersion, target: &ServerVersion) -> Self {
-        let lacks = Self::of(source).without(Self::of(target));
+        let mut lacks = Self::of(source).without(Self::of(target));
+        // 4.0 sends it, and counts as not having it itself: see below.
+        if source.redis >= (4, 0, 0) && target.redis < (5, 0, 0) {
+            lacks = lacks.and(Self::MANY);
+        }
         // Redict says 12 of all its payloads.
         let footer = if source.flavor == Flavor::Redict { 12 } else { source.dump_version() };
         let payloads = target.reads_dump(footer) && target.dump_version() >= source.dump_version();
@@ -109,7 +117,7 @@ const fn since(what: Abilities, redis: (u32, u32, u32), valkey: Option<(u32, u32
 }
 
 /// From the lists of commands and arguments that servers of all these versions answer to COMMAND, and from trying them.
-const SINCE: [Since; 21] = [
+const SINCE: [Since; 23] = [
     since(Abilities::ZADD_FLAGS, (3, 0, 2), None),
     since(Abilities::BITFIELD, (3, 2, 0), None),
     since(Abilities::GEO, (3, 2, 0), None),
@@ -130,6 +138,8 @@ const SINCE: [Since; 21] = [
     since(Abilities::SET_IFNE, (8, 4, 0), NEVER),
     since(Abilities::DELIFEQ, (u32::MAX, 0, 0), Some((9, 0, 0))),
     since(Abilities::MSETEX, (8, 4, 0), Some((9, 1, 0))),
+    since(Abilities::POLYGON, (u32::MAX, 0, 0), Some((9, 0, 0))),
+    since(Abilities::VECTORS, (8, 0, 0), NEVER),
     since(Abilities::XCFGSET, (8, 6, 0), NEVER),
     since(Abilities::XIDMPRECORD, (8, 6, 2), NEVER),
 ];
@@ -171,13 +181,22 @@ mod tests {
     }
 
     #[test]
+    fn between_early_versions() {
+        // 4.0 sends LPUSHX with many elements, which its pre-releases do not know: they say the same version.
+        assert_eq!(lacking("redis 4.0.9", "redis 4.0.2"), Abilities::MANY);
+        assert!(lacking("redis 4.0.9", "redis 3.2.9").any_of(Abilities::MANY));
+        assert!(lacking("redis 4.0.9", "redis 5.0.10").is_none());
+    }
+
+    #[test]
     fn families_lack_what_only_the_other_has() {
         assert_eq!(lacking("valkey 8.1.8", "redis 8.6.3"), Abilities::NONE);
-        let only_valkey = Abilities::DELIFEQ.and(Abilities::PAYLOADS);
+        let only_valkey = Abilities::DELIFEQ.and(Abilities::POLYGON).and(Abilities::PAYLOADS);
         assert_eq!(lacking("valkey 9.1.2", "redis 8.6.3"), only_valkey);
         let only_redis = Abilities::BITOP_DIFF
             .and(Abilities::STREAM_REFS)
             .and(Abilities::SET_IFNE)
+            .and(Abilities::VECTORS)
             .and(Abilities::XCFGSET)
             .and(Abilities::XIDMPRECORD)
             .and(Abilities::PAYLOADS);

@@ -20,6 +20,7 @@ mod scripts;
 mod stream_entries;
 mod streams;
 mod strings;
+mod vectors;
 mod zsets;
 
 use abilities::Abilities;
@@ -101,6 +102,21 @@ impl Older {
         Self { lacks, place: place.to_vec(), records_producers: target.redis >= (8, 6, 2) }
     }
 
+    /// What is known of vector sets on the target goes before what its version says: whether it has them, and whether it
+    /// reads those of the source.
+    pub(crate) fn with_vector_sets(mut self, has: Option<bool>, reads: bool, source: &ServerVersion) -> Self {
+        if !reads && source.redis >= (8, 0, 0) {
+            self.lacks = self.lacks.and(Abilities::PAYLOADS);
+        }
+        match has {
+            Some(true) => self.lacks = self.lacks.without(Abilities::VECTORS),
+            // A module may have been left out of a build.
+            Some(false) if source.redis >= (8, 0, 0) => self.lacks = self.lacks.and(Abilities::VECTORS),
+            _ => {}
+        }
+        self
+    }
+
     /// How `request` is written for the target; `None` when it goes out as it is.
     #[inline]
     pub(crate) fn rule_for(&self, request: &Request<'_>) -> Option<Write> {
@@ -137,11 +153,11 @@ impl Older {
 fn find(name: &[u8]) -> Option<&'static Rule> {
     let rules: &[&[Rule]] = match name.len() {
         3 => &[strings::OF_3],
-        4 => &[keys::OF_4, collections::OF_4, zsets::OF_4, streams::OF_4],
+        4 => &[keys::OF_4, collections::OF_4, zsets::OF_4, streams::OF_4, vectors::OF_4],
         5 => &[strings::OF_5, collections::OF_5],
         6 => &[keys::OF_6, strings::OF_6, collections::OF_6, streams::OF_6],
         7 => &[keys::OF_7, strings::OF_7, collections::OF_7, zsets::OF_7, streams::OF_7],
-        8 => &[keys::OF_8, strings::OF_8, collections::OF_8],
+        8 => &[keys::OF_8, strings::OF_8, collections::OF_8, vectors::OF_8],
         9 => &[collections::OF_9, zsets::OF_9],
         10 => &[collections::OF_10, zsets::OF_10, streams::OF_10],
         11 => &[zsets::OF_11, streams::OF_11],

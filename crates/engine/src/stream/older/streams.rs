@@ -14,15 +14,13 @@ pub(super) const OF_6: &[Rule] = &[
     rule(b"XDELEX", Abilities::STREAM_REFS, always, delete),
 ];
 
-pub(super) const OF_7: &[Rule] = &[
-    rule(b"XACKDEL", Abilities::STREAM_REFS, always, delete),
-    rule(b"XCFGSET", Abilities::XCFGSET, always, |_, _, _| lacks("stream producer settings", Lesser::Nothing)),
-];
+pub(super) const OF_7: &[Rule] =
+    &[rule(b"XACKDEL", Abilities::STREAM_REFS, always, delete), rule(b"XCFGSET", Abilities::XCFGSET, always, settings)];
 
 pub(super) const OF_10: &[Rule] = &[rule(b"XREADGROUP", Abilities::STREAMS, always, no_streams)];
 
 pub(super) const OF_11: &[Rule] = &[
-    rule(b"XIDMPRECORD", Abilities::XIDMPRECORD, always, |_, _, _| lacks("stream producer ids", Lesser::Nothing)),
+    rule(b"XIDMPRECORD", Abilities::XIDMPRECORD, always, record),
     rule(b"XAUTOCLAIM", Abilities::STREAMS, always, no_streams),
 ];
 
@@ -30,6 +28,14 @@ pub(super) const STREAM: &str = "stream command";
 
 fn no_streams(_: &Older, _: &[&[u8]], _: &mut Vec<u8>) -> Verdict {
     lacks(STREAM, Lesser::Nothing)
+}
+
+fn settings(older: &Older, _: &[&[u8]], _: &mut Vec<u8>) -> Verdict {
+    lacks(if older.lacks(Abilities::STREAMS) { STREAM } else { "stream producer settings" }, Lesser::Nothing)
+}
+
+fn record(older: &Older, _: &[&[u8]], _: &mut Vec<u8>) -> Verdict {
+    lacks(if older.lacks(Abilities::STREAMS) { STREAM } else { "stream producer ids" }, Lesser::Nothing)
 }
 
 /// `XCLAIM key group consumer min-idle id ...`, of one entry as servers send it. From 7.0 on it also says that an entry is

@@ -4,7 +4,7 @@ use keyferry_resp::{Limits, request::Scanner};
 
 use super::*;
 
-fn server(text: &str) -> ServerVersion {
+pub(super) fn server(text: &str) -> ServerVersion {
     let (name, version) = text.split_once(' ').unwrap();
     let info = match name {
         "redis" => format!("redis_version:{version}\r\n"),
@@ -14,7 +14,7 @@ fn server(text: &str) -> ServerVersion {
 }
 
 /// What becomes of a command: commands in words, scripts by their names in angle brackets; `=` when it is passed on.
-fn rewrite(older: &Older, words: &str) -> String {
+pub(super) fn rewrite(older: &Older, words: &str) -> String {
     let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
     let (mut wire, mut out) = (Vec::new(), Vec::new());
     encode::command(&mut wire, &args);
@@ -312,6 +312,39 @@ fn what_no_target_takes_from_a_client() {
             ("COPY a b", "="),
         ],
     );
+}
+
+#[test]
+fn what_came_with_4_0_and_its_targets() {
+    let pushes =
+        [("LPUSHX k a", "="), ("RPUSHX k a b", "RPUSHX k a; RPUSHX k b"), ("HSET h a 1 b 2", "HMSET h a 1 b 2")];
+    check("redis 4.0.9", "redis 3.2.9", &pushes);
+    check("redis 4.0.9", "redis 3.0.5", &pushes);
+    check("redis 4.0.9", "redis 5.0.10", &[("RPUSHX k a b", "="), ("HSET h a 1 b 2", "=")]);
+}
+
+#[test]
+fn producers_where_there_are_no_streams() {
+    let nothing = "stream command, Nothing:";
+    check("redis 8.6.3", "redis 4.0.9", &[("XCFGSET s IDMP-DURATION 9", nothing), ("XIDMPRECORD s p i 1-1", nothing)]);
+}
+
+#[test]
+fn polygons_are_searched_by_valkey_only() {
+    let polygon = "GEOSEARCHSTORE d s BYPOLYGON 3 1 1 2 2 3 1 ASC";
+    for target in ["redis 6.2.14", "redis 8.6.3", "valkey 8.1.8"] {
+        check(
+            "valkey 9.1.2",
+            target,
+            &[
+                (polygon, "GEOSEARCHSTORE, Nothing:"),
+                ("GEOSEARCHSTORE d s FROMMEMBER bypolygon BYRADIUS 3 km", "="),
+                ("GEOSEARCHSTORE d s FROMMEMBER m BYBOX 3 4 km", "="),
+            ],
+        );
+    }
+    check("valkey 9.1.2", "valkey 9.0.0", &[(polygon, "=")]);
+    check("valkey 9.1.2", "redis 6.0.16", &[(polygon, "GEOSEARCHSTORE, Nothing:")]);
 }
 
 /// What is written is never looked at for ever: each of its commands is known in the end.

@@ -18,7 +18,8 @@ pub(super) const OF_10: &[Rule] = &[rule(b"ZDIFFSTORE", Abilities::OF_6_2, alway
 
 pub(super) const OF_11: &[Rule] = &[rule(b"ZRANGESTORE", Abilities::OF_6_2, always, zrangestore)];
 
-pub(super) const OF_14: &[Rule] = &[rule(b"GEOSEARCHSTORE", Abilities::OF_6_2, always, geosearchstore)];
+pub(super) const OF_14: &[Rule] =
+    &[rule(b"GEOSEARCHSTORE", Abilities::OF_6_2.and(Abilities::POLYGON), search_applies, geosearchstore)];
 
 pub(super) const OF_17: &[Rule] =
     &[rule(b"GEORADIUSBYMEMBER", Abilities::GEO.and(Abilities::OF_6_2), places_apply, |_, _, _| {
@@ -29,6 +30,20 @@ pub(super) const OF_17: &[Rule] =
 fn places_apply(lacks: Abilities, request: &Request<'_>) -> bool {
     let any = || request.args().skip(5).skip_while(|arg| !is(arg, "COUNT")).nth(2).is_some_and(|arg| is(arg, "ANY"));
     lacks.any_of(Abilities::GEO) || any()
+}
+
+/// Only Valkey searches a polygon. What follows `FROMMEMBER` is a member, whatever it reads like.
+fn search_applies(lacks: Abilities, request: &Request<'_>) -> bool {
+    let mut options = request.args().skip(3);
+    let polygon = loop {
+        match options.next() {
+            Some(option) if is(option, "FROMMEMBER") => drop(options.next()),
+            Some(option) if is(option, "BYPOLYGON") => break true,
+            Some(_) => {}
+            None => break false,
+        }
+    };
+    polygon || lacks.any_of(Abilities::OF_6_2)
 }
 
 /// What `ZADD` is told behind the key: its flags, as [`scripts::ZADD`] names them, without CH, which only asks.
@@ -104,10 +119,13 @@ fn zrangestore(_: &Older, args: &[&[u8]], out: &mut Vec<u8>) -> Verdict {
 }
 
 /// `GEOSEARCHSTORE destination source FROMMEMBER m|FROMLONLAT x y BYRADIUS r unit|BYBOX ... [ASC|DESC] [COUNT n [ANY]]
-/// [STOREDIST]`. Older servers search circles only, and find any few of them in another order.
+/// [STOREDIST]`. Older servers search circles only, Redis no polygons, and find any few of them in another order.
 fn geosearchstore(older: &Older, args: &[&[u8]], out: &mut Vec<u8>) -> Verdict {
     let [_, to, from, options @ ..] = args else { return Verdict::Known };
     let unknown = lacks("GEOSEARCHSTORE", Lesser::Nothing);
+    if !older.lacks(Abilities::OF_6_2) {
+        return unknown;
+    }
     let (mut name, mut centre, mut circle): (&[u8], &[&[u8]], &[&[u8]]) = (b"GEORADIUS", &[], &[]);
     let (mut more, mut store): (Vec<&[u8]>, &[u8]) = (Vec::new(), b"STORE");
     let mut rest = options;
