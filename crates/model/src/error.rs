@@ -91,6 +91,15 @@ pub enum ErrorKind {
     /// A value is larger than the limit.
     RdbTooLarge,
 
+    /// The spool's disk gives an error, other than that it is full.
+    SpoolDisk,
+    /// The spool holds other bytes than were written.
+    SpoolCorrupt,
+    /// The spool was written by a Keyferry with another format.
+    SpoolVersion,
+    /// The spool no longer holds the bytes that are needed.
+    SpoolDropped,
+
     /// The target holds keys already.
     NotEmpty,
     /// The target is a replica.
@@ -111,6 +120,14 @@ pub enum ErrorKind {
     CommandRefused,
     /// The target has fewer databases than the source uses.
     NoSuchDatabase,
+    /// The checkpoint on the target cannot be read.
+    Checkpoint,
+    /// The checkpoint is not the one that was written: somebody else has changed it, or the target has fallen back.
+    CheckpointChanged,
+    /// Another process has taken the task over.
+    TakenOver,
+    /// A command was refused behind the checkpoint: both sides differ.
+    Broken,
 }
 
 /// An error that a user can act on.

@@ -11,4 +11,4 @@ mod spec;
 pub use error::{Error, ErrorKind, Result, ResultExt, Side};
 pub use policy::{Exit, Policy, Retry};
 pub use progress::{Phase, Progress};
-pub use spec::{OnConflict, OnUnsupported, SyncSpec};
+pub use spec::{OnConflict, OnLostBacklog, OnUnsupported, SyncSpec};

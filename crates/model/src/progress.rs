@@ -69,6 +69,8 @@ pub struct Progress {
     pub delay_seconds: Option<f64>,
     /// The newest report of the source is fresh, and everything up to it has been applied.
     pub in_step: bool,
+    /// Bytes on disk that were received and may still be needed.
+    pub spool_bytes: u64,
     /// Keys a second in the last interval.
     pub keys_per_second: f64,
     /// Commands of the stream a second in the last interval.

@@ -1,6 +1,6 @@
 //! What a user asks for.
 
-use std::{str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 /// What happens to keys that the target holds already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,6 +69,38 @@ pub struct SyncSpec {
     /// By how much deadlines on the target are later than on the source, so that none passes before its renewal is
     /// there. The source's own DEL removes a key on time.
     pub ttl_grace: Duration,
-    /// For how long a lost source link, or a server that is loading, is tried again. `None`: for ever.
+    /// For how long a lost server, or one that is loading, is tried again. `None`: for ever.
     pub retry_window: Option<Duration>,
+    /// What happens when the source no longer has what is needed to go on.
+    pub on_lost_backlog: OnLostBacklog,
+    /// Forget where the task was, and begin anew.
+    pub restart: bool,
+    /// The name under which the target keeps the position.
+    pub task: String,
+    /// Where received bytes are kept until they are applied.
+    pub spool_dir: PathBuf,
+    /// Bytes that may be kept there; `None`: 10 GiB or a fifth of the free disk.
+    pub spool_limit: Option<u64>,
+}
+
+/// What happens when the source no longer has what is needed to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnLostBacklog {
+    /// Everything is copied again.
+    #[default]
+    Full,
+    /// The task ends.
+    Stop,
+}
+
+impl FromStr for OnLostBacklog {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        match text {
+            "full" => Ok(Self::Full),
+            "stop" => Ok(Self::Stop),
+            _ => Err("expected full or stop"),
+        }
+    }
 }
