@@ -61,6 +61,11 @@ impl Keyferry {
         self.output.last()
     }
 
+    /// How many progress lines there have been.
+    pub fn lines(&self) -> usize {
+        self.output.count()
+    }
+
     /// What stderr holds by now.
     pub fn stderr(&self) -> String {
         self.output.stderr()

@@ -39,7 +39,8 @@ pub struct Options {
     pub exact_groups: bool,
     /// How many differences are listed; all are counted.
     pub max_listed: usize,
-    /// The target's keys that start with one of these are left out.
+    /// The target's keys that start with one of these are left out; by default only the position that the product keeps
+    /// there while it runs.
     pub ignore_target_prefixes: Vec<Vec<u8>>,
 }
 
@@ -50,7 +51,7 @@ impl Default for Options {
             ttl_grace_ms: 0,
             exact_groups: true,
             max_listed: 100,
-            ignore_target_prefixes: Vec::new(),
+            ignore_target_prefixes: vec![b"__keyferry_checkpoint:".to_vec()],
         }
     }
 }

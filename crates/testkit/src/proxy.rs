@@ -18,22 +18,67 @@ const PIECE: usize = 16 * 1024;
 /// How often a stalled connection looks whether it may go on.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From the client to the server.
+    ToServer,
+    /// From the server to the client.
+    ToClient,
+}
+
 /// Passes connections on to one server, until it is dropped.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-#[derive(Default)]
 struct Shared {
-    /// Bytes a second towards the server; 0 for no limit.
-    rate: AtomicU64,
+    /// Where the server listens.
+    server: Mutex<String>,
+    /// Bytes a second each way; 0 for no limit.
+    rate: [AtomicU64; 2],
     stalled: AtomicBool,
     refusing: AtomicBool,
     ended: AtomicBool,
-    /// Bytes towards the server until the connection is cut, when that was asked for.
-    cut_after: Mutex<Option<u64>>,
-    open: Mutex<Vec<TcpStream>>,
+    /// Bytes each way until all connections are cut, when that was asked for.
+    cut_after: [Mutex<Option<u64>>; 2],
+    open: Mutex<Vec<Arc<Pair>>>,
+}
+
+/// One connection, with its two ends.
+struct Pair {
+    client: TcpStream,
+    server: TcpStream,
+    /// It ends with RST instead of FIN.
+    reset: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Pair {
+    fn cut(&self) {
+        self.closed.store(true, SeqCst);
+        for stream in [&self.client, &self.server] {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Whoever reads from it wakes up; the last one who lets go of it sends RST.
+    fn reset(&self) {
+        self.reset.store(true, SeqCst);
+        self.closed.store(true, SeqCst);
+        for stream in [&self.client, &self.server] {
+            let _ = rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+    }
+
+    fn ends(&self, way: Way) -> (&TcpStream, &TcpStream) {
+        match way {
+            Way::ToServer => (&self.client, &self.server),
+            Way::ToClient => (&self.server, &self.client),
+        }
+    }
 }
 
 impl Proxy {
@@ -41,9 +86,17 @@ impl Proxy {
     pub fn start(server: &str) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
-        let (of_thread, server) = (Arc::clone(&shared), server.to_owned());
-        thread::spawn(move || accept(&listener, &server, &of_thread));
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server.to_owned()),
+            rate: Default::default(),
+            stalled: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            cut_after: Default::default(),
+            open: Mutex::default(),
+        });
+        let of_thread = Arc::clone(&shared);
+        thread::spawn(move || accept(&listener, &of_thread));
         Ok(Self { address, shared })
     }
 
@@ -52,9 +105,19 @@ impl Proxy {
         format!("redis://{}", self.address)
     }
 
+    /// Leads new connections to another server.
+    pub fn redirect(&self, server: &str) {
+        server.clone_into(&mut lock(&self.shared.server));
+    }
+
     /// Limits what goes to the server to so many bytes a second; 0 ends the limit.
     pub fn limit(&self, bytes_per_second: u64) {
-        self.shared.rate.store(bytes_per_second, SeqCst);
+        self.limit_way(Way::ToServer, bytes_per_second);
+    }
+
+    /// Limits what goes one way on each connection to so many bytes a second; 0 ends the limit.
+    pub fn limit_way(&self, way: Way, bytes_per_second: u64) {
+        self.shared.rate[way as usize].store(bytes_per_second, SeqCst);
     }
 
     /// Passes nothing on in either direction, without closing anything, until it is called with `false`.
@@ -64,9 +127,12 @@ impl Proxy {
 
     /// Closes all connections.
     pub fn cut(&self) {
-        for stream in lock(&self.shared.open).drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
-        }
+        lock(&self.shared.open).drain(..).for_each(|pair| pair.cut());
+    }
+
+    /// Ends all connections with RST, which also throws away what is on its way.
+    pub fn reset(&self) {
+        lock(&self.shared.open).drain(..).for_each(|pair| pair.reset());
     }
 
     /// Closes each new connection at once, until it is called with `false`.
@@ -76,7 +142,22 @@ impl Proxy {
 
     /// Closes all connections when so many more bytes have gone to the server.
     pub fn cut_after(&self, bytes: u64) {
-        *lock(&self.shared.cut_after) = Some(bytes);
+        self.cut_after_way(Way::ToServer, Some(bytes));
+    }
+
+    /// Closes all connections when so many more bytes have gone one way; `None` takes that back.
+    pub fn cut_after_way(&self, way: Way, bytes: Option<u64>) {
+        *lock(&self.shared.cut_after[way as usize]) = bytes;
+    }
+
+    /// Ends every fault but for connections that are gone already.
+    pub fn heal(&self) {
+        self.stall(false);
+        self.refuse(false);
+        for way in [Way::ToServer, Way::ToClient] {
+            self.limit_way(way, 0);
+            self.cut_after_way(way, None);
+        }
     }
 }
 
@@ -89,7 +170,7 @@ impl Drop for Proxy {
     }
 }
 
-fn accept(listener: &TcpListener, server: &str, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
     for client in listener.incoming() {
         if shared.ended.load(SeqCst) {
             return;
@@ -98,23 +179,25 @@ fn accept(listener: &TcpListener, server: &str, shared: &Arc<Shared>) {
         if shared.refusing.load(SeqCst) {
             continue;
         }
+        let server = lock(&shared.server).clone();
         // Dropping the client tells it that nobody is there.
         let Ok(server) = TcpStream::connect(server) else { continue };
-        let clones = || {
-            let of = |stream: &TcpStream| stream.try_clone();
-            Ok::<_, std::io::Error>([of(&client)?, of(&server)?, of(&client)?, of(&server)?])
-        };
-        let Ok([to_client, from_server, kept_client, kept_server]) = clones() else { continue };
-        lock(&shared.open).extend([kept_client, kept_server]);
-        for (from, to, counted) in [(client, server, true), (from_server, to_client, false)] {
-            let shared = Arc::clone(shared);
-            thread::spawn(move || pump(from, to, counted, &shared));
+        let pair = Arc::new(Pair { client, server, reset: AtomicBool::new(false), closed: AtomicBool::new(false) });
+        {
+            let mut open = lock(&shared.open);
+            open.retain(|pair| !pair.closed.load(SeqCst));
+            open.push(Arc::clone(&pair));
+        }
+        for way in [Way::ToServer, Way::ToClient] {
+            let (shared, pair) = (Arc::clone(shared), Arc::clone(&pair));
+            thread::spawn(move || pump(&pair, way, &shared));
         }
     }
 }
 
-/// Passes on until one end closes. `counted`: towards the server.
-fn pump(mut from: TcpStream, mut to: TcpStream, counted: bool, shared: &Shared) {
+/// Passes on until one end closes.
+fn pump(pair: &Pair, way: Way, shared: &Shared) {
+    let (mut from, mut to) = pair.ends(way);
     let mut piece = vec![0; PIECE];
     while let Ok(n @ 1..) = from.read(&mut piece) {
         while shared.stalled.load(SeqCst) && !shared.ended.load(SeqCst) {
@@ -122,7 +205,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, counted: bool, shared: &Shared) 
         }
         let mut n = n;
         let mut cut = false;
-        if counted && let Some(left) = lock(&shared.cut_after).as_mut() {
+        if let Some(left) = lock(&shared.cut_after[way as usize]).as_mut() {
             cut = *left <= n as u64;
             n = n.min(usize::try_from(*left).unwrap_or(n));
             *left -= n as u64;
@@ -131,19 +214,19 @@ fn pump(mut from: TcpStream, mut to: TcpStream, counted: bool, shared: &Shared) 
             break;
         }
         if cut {
-            *lock(&shared.cut_after) = None;
-            for stream in lock(&shared.open).drain(..) {
-                let _ = stream.shutdown(Shutdown::Both);
-            }
+            *lock(&shared.cut_after[way as usize]) = None;
+            lock(&shared.open).drain(..).for_each(|pair| pair.cut());
             break;
         }
-        let rate = shared.rate.load(SeqCst);
-        if counted && rate > 0 {
+        let rate = shared.rate[way as usize].load(SeqCst);
+        if rate > 0 {
             thread::sleep(Duration::from_secs_f64(n as f64 / rate as f64));
         }
     }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+    if pair.reset.load(SeqCst) {
+        return;
+    }
+    pair.cut();
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

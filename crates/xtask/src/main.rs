@@ -1,6 +1,7 @@
 //! `cargo xtask`: builds, tests, measures and shows Keyferry.
 
 mod bench;
+mod chaos;
 mod ci;
 mod demo;
 mod fuzz;
@@ -62,6 +63,18 @@ enum Task {
         #[arg(long, default_value = "1")]
         jobs: NonZeroUsize,
     },
+    /// Let everything go wrong at once, by a plan made from a seed, and look whether anything is lost or doubled
+    Chaos {
+        /// The time in which faults happen
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+        /// Names the plan [default: from the clock]
+        #[arg(long)]
+        seed: Option<u64>,
+        /// The build of the tests, with all assertions, instead of the one for release
+        #[arg(long)]
+        debug: bool,
+    },
     /// Show a whole migration between two real servers under load
     Demo {
         /// Keys of the data set
@@ -103,6 +116,7 @@ fn run(task: Task) -> Result<()> {
         Task::Tidy => tidy::run(),
         Task::Fuzz { seconds } => fuzz::run(seconds),
         Task::Matrix { source, target, without, jobs } => matrix::run(&source, &target, &without, jobs),
+        Task::Chaos { seconds, seed, debug } => chaos::run(seconds, seed, debug),
         Task::Demo { keys, rate } => demo::run(keys, rate),
         Task::Bench { runs, json, keys } => bench::run(runs, &json, keys),
     }

@@ -92,6 +92,10 @@ impl Output {
         self.0.lock().progress.iter().skip(seen).cloned().collect()
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.lock().progress.len()
+    }
+
     pub(super) fn last(&self) -> Option<Progress> {
         self.0.lock().progress.last().cloned()
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 const PREFIX: &str = "keyferry-";
 
 /// Each crate of the workspace, from the bottom up, with the crates of the workspace that it may use.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     // L0, pure.
     ("keyferry-keyspace", &[]),
     ("keyferry-resp", &[]),
@@ -15,8 +15,12 @@ const LAYERS: [(&str, &[&str]); 9] = [
     // L1 and the words that all above share.
     ("keyferry-model", &["keyferry-keyspace"]),
     ("keyferry-net", &["keyferry-keyspace", "keyferry-resp", "keyferry-model"]),
+    ("keyferry-spool", &["keyferry-keyspace", "keyferry-model"]),
     // L2.
-    ("keyferry-engine", &["keyferry-keyspace", "keyferry-resp", "keyferry-rdb", "keyferry-model", "keyferry-net"]),
+    (
+        "keyferry-engine",
+        &["keyferry-keyspace", "keyferry-resp", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-spool"],
+    ),
     // L3.
     ("keyferry-cli", &["keyferry-keyspace", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-engine"]),
     // For development. The test kit knows nothing of the product, or it could not contradict it.
