@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use keyferry_model::{OnConflict, OnUnsupported};
+use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 
 use crate::rdb_tool;
 
@@ -58,10 +58,21 @@ pub(crate) struct SyncArgs {
     /// Where the task keeps what must outlive the process [default: $XDG_STATE_HOME/keyferry or ~/.local/state/keyferry].
     #[arg(long, value_name = "DIR", env = "KEYFERRY_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
-    /// For how long a server that loads its data, or a source link that is lost after the full copy, is tried again:
+    /// For how long a server that loads its data, or that is lost while the task runs, is tried again:
     /// 30s, 5m, 2h or forever.
     #[arg(long, value_name = "TIME", default_value = "forever", value_parser = window)]
     pub(crate) retry_window: Window,
+    /// What happens when the source no longer has what is needed to go on: full (everything is copied again, when TARGET held
+    /// nothing of its own) or stop.
+    #[arg(long, value_name = "POLICY", default_value = "full")]
+    pub(crate) on_lost_backlog: OnLostBacklog,
+    /// Forget where the task was, and begin anew.
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// How much of what was received may wait on disk, in the state directory: 500mb, 10gb [default: 10gb, or a fifth of
+    /// the free disk when that is less].
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) spool_limit: Option<u64>,
     /// By how much keys expire later on TARGET than on SOURCE, whose own DEL removes them on time: 0s for not at all.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) ttl_grace: Duration,
@@ -137,6 +148,20 @@ fn time(text: &str) -> Result<Duration, String> {
     ms.map(Duration::from_millis).ok_or_else(|| "more than a year".into())
 }
 
+/// At least what one segment and its margin need.
+fn size(text: &str) -> Result<u64, String> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "mb" => 1 << 20,
+        "gb" => 1 << 30,
+        "tb" => 1 << 40,
+        _ => return Err("expected a number with mb, gb or tb".into()),
+    };
+    let n: u64 = digits.parse().map_err(|_| "expected a whole number before the unit".to_owned())?;
+    n.checked_mul(unit).filter(|&bytes| bytes >= 16 << 20).ok_or_else(|| "expected at least 16mb".into())
+}
+
 /// It becomes the name of a file.
 fn task_name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
@@ -164,6 +189,15 @@ mod tests {
         assert_eq!(window("250ms"), Ok(Window(Some(Duration::from_millis(250)))));
         for bad in ["", "5", "s", "1.5s", "-1s", "5 s", "99999999h", "5d", "18446744073709551615h"] {
             assert!(window(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("16mb"), Ok(16 << 20));
+        assert_eq!(size("2GB"), Ok(2 << 30));
+        for bad in ["", "5", "mb", "15mb", "1.5gb", "-1gb", "99999999999999tb", "5kb"] {
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 

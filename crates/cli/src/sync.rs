@@ -78,6 +78,8 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
         target.password = Some(found);
     }
     target.ca_file.clone_from(&args.target_tls_ca);
+    let task = args.task.clone().unwrap_or_else(|| default_task(&source, &target));
+    let lock = TaskLock::take(args.state_dir.as_deref(), &task)?;
     let spec = SyncSpec {
         on_conflict: args.on_conflict,
         on_unsupported: args.on_unsupported,
@@ -85,9 +87,12 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
         stop_when_synced: args.stop_when_synced,
         ttl_grace: args.ttl_grace,
         retry_window: args.retry_window.0,
+        on_lost_backlog: args.on_lost_backlog,
+        restart: args.restart,
+        spool_dir: lock.dir().join(format!("{task}.spool")),
+        spool_limit: args.spool_limit,
+        task,
     };
-    let task = args.task.clone().unwrap_or_else(|| default_task(&source, &target));
-    let _lock = TaskLock::take(args.state_dir.as_deref(), &task)?;
 
     // One thread: all parts of a stream take turns on it, and the servers' own work is far more than theirs.
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -13,9 +13,15 @@ use keyferry_model::{Error, ErrorKind, Result, ResultExt as _};
 /// Held for as long as the task runs.
 pub(crate) struct TaskLock {
     _file: File,
+    dir: PathBuf,
 }
 
 impl TaskLock {
+    /// The state directory.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Creates the state directory where needed and takes the lock of `task` in it.
     pub(crate) fn take(state_dir: Option<&Path>, task: &str) -> Result<Self> {
         let dir = match state_dir {
@@ -27,7 +33,7 @@ impl TaskLock {
         create_dir_all(&dir).or_err(ErrorKind::StateDir, context)?;
         let file = File::options().create(true).append(true).open(&path).or_err(ErrorKind::StateDir, context)?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { _file: file, dir }),
             Err(TryLockError::WouldBlock) => {
                 Err(Error::new(ErrorKind::TaskRunning, format!("{}: another process runs task `{task}`", context())))
             }

@@ -1,7 +1,7 @@
 //! What is asked of both sides before anything is written.
 
 use keyferry_keyspace::{Flavor, ServerVersion, info};
-use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_model::{Error, ErrorKind, Result, Side, SyncSpec};
 use keyferry_net::{Connection, Endpoint, Value};
 
 use crate::target::Modules;
@@ -14,10 +14,18 @@ pub(crate) struct Facts {
     pub(crate) modules: Modules,
     /// The source's version.
     pub(crate) source: ServerVersion,
-    /// Names the source among all servers: its run id, or its history where a managed server hides that.
-    pub(crate) source_id: String,
     /// Keys of the source in the chosen databases.
     pub(crate) source_keys: u64,
+    /// How many databases the target has.
+    pub(crate) target_databases: u32,
+}
+
+impl Facts {
+    /// Whether deadlines of a snapshot are held, since a stream follows.
+    pub(crate) fn holds(&self, spec: &SyncSpec) -> bool {
+        // Other servers may not keep a deadline that is so far away.
+        !spec.full_only && self.target.flavor != Flavor::Other
+    }
 }
 
 /// Oldest source: the first that sends offsets (PSYNC).
@@ -74,9 +82,8 @@ pub(crate) async fn ask(
         let what = lacking.join(", ");
         tracing::warn!(what, "the target's version cannot hold what the source may have, see --on-unsupported");
     }
-    let id = |name| info::field(source_info.as_bytes(), name);
-    let source_id = id("run_id").or(id("master_replid")).unwrap_or_default().to_owned();
-    Ok(Facts { target: target_version, modules, source: source_version, source_id, source_keys })
+    let target_databases = count_databases(target_conn).await?;
+    Ok(Facts { target: target_version, modules, source: source_version, source_keys, target_databases })
 }
 
 /// Kinds of data that the source's version has and the target's has not.
@@ -147,6 +154,21 @@ fn version(text: &str, endpoint: &Endpoint, oldest: (u32, u32, u32)) -> Result<S
     Ok(version)
 }
 
+/// How many databases a server has: asked by selecting them, since managed servers hide the setting. Leaves one selected.
+pub(crate) async fn count_databases(conn: &mut Connection) -> Result<u32> {
+    // There is a database `low`, and none `high`.
+    let (mut low, mut high) = (0, u32::MAX >> 1);
+    while high - low > 1 {
+        // Nearly all have 16.
+        let middle = if high > low.max(8) * 2 { low.max(8) * 2 } else { low + (high - low) / 2 };
+        match conn.ask(&[b"SELECT", middle.to_string().as_bytes()]).await? {
+            Value::Error(_) => high = middle,
+            _ => low = middle,
+        }
+    }
+    Ok(high)
+}
+
 async fn select(conn: &mut Connection, endpoint: &Endpoint, db: u32) -> Result<()> {
     match conn.ask(&[b"SELECT", db.to_string().as_bytes()]).await? {
         Value::Error(text) => Err(conn.refused(ErrorKind::NoSuchDatabase, &format!("SELECT {db}"), &text)),
@@ -158,10 +180,16 @@ async fn select(conn: &mut Connection, endpoint: &Endpoint, db: u32) -> Result<(
 }
 
 /// Errors: `NotEmpty` when the chosen databases of the target hold a key, or the target a function library.
-pub(crate) async fn target_is_empty(conn: &mut Connection, target: &Endpoint, chosen: Option<u32>) -> Result<()> {
+/// `ours`: the database that holds one key of ours, which does not count.
+pub(crate) async fn target_is_empty(
+    conn: &mut Connection,
+    target: &Endpoint,
+    chosen: Option<u32>,
+    ours: Option<u32>,
+) -> Result<()> {
     let text = conn.info("keyspace").await?;
     let held: Vec<String> = info::keyspace(text.as_bytes())
-        .filter(|k| k.keys > 0 && chosen.is_none_or(|db| db == k.db.0))
+        .filter(|k| k.keys > u64::from(ours == Some(k.db.0)) && chosen.is_none_or(|db| db == k.db.0))
         .map(|k| format!("{} in database {}", k.keys, k.db))
         .collect();
     if !held.is_empty() {

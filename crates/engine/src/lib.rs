@@ -11,9 +11,11 @@
 //! [`SyncSpec`](keyferry_model::SyncSpec), a stop request as a token, and what is going on is read from [`Stats`].
 
 mod backoff;
+mod begin;
 mod checks;
 mod load;
 mod run;
+mod session;
 mod source;
 mod stats;
 mod stream;

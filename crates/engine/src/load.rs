@@ -2,22 +2,17 @@
 
 use std::{path::Path, time::Duration};
 
-use keyferry_keyspace::ReplOffset;
 use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, SyncSpec};
 use keyferry_net::{Connection, Endpoint};
-use tokio::{
-    fs::File,
-    io::AsyncReadExt as _,
-    sync::{mpsc, watch},
-};
+use tokio::{fs::File, io::AsyncReadExt as _, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Outcome, Stats, checks,
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
-    source::{CHUNK, Chunk, Decoded, Framing},
+    source::{CHUNK, Chunk, Framing},
     stream::{Apply, Databases, Expiry, Older, Plan},
-    target::{Deadlines, Lane, Modules, Restore, place},
+    target::{Checkpoint, Deadlines, Lane, Modules, Restore, place},
 };
 
 /// Names the values that are rebuilt from files; files are loaded one after the other by a task's lock.
@@ -50,7 +45,7 @@ async fn load_file(
     let server = checks::ask_target(&mut conn, target).await?;
     let modules = Modules::ask(&mut conn, &server).await?;
     if spec.on_conflict == OnConflict::Abort {
-        checks::target_is_empty(&mut conn, target, None).await?;
+        checks::target_is_empty(&mut conn, target, None, None).await?;
     }
     stats.snapshot_len.set(len);
     stats.set_phase(Phase::FullSync);
@@ -59,7 +54,6 @@ async fn load_file(
     let (chunks_tx, chunks) = mpsc::channel(CHUNKS);
     let (batches_tx, batches) = mpsc::channel(BATCHES);
     let (spare_tx, spare) = mpsc::channel(SPARE);
-    let (decoded_tx, _decoded) = watch::channel(Decoded::default());
     let restore = Restore {
         stats,
         server,
@@ -73,14 +67,22 @@ async fn load_file(
     // A file has no stream.
     let expiry = Expiry::new(Duration::ZERO, &server, &server);
     let older = Older::new(&server, &server, spec.on_unsupported, &restore.place);
-    let plan = Plan { databases: Databases::All, expiry, older, framing: Framing::Length(len), full_only: true };
-    let mut apply = Apply::new(stats, restore, plan, ReplOffset(0));
+    let plan = Plan {
+        databases: Databases::All,
+        expiry,
+        older,
+        framing: Framing::Length(len),
+        stream_from: None,
+        full_only: true,
+        target_databases: checks::count_databases(&mut conn).await?,
+    };
+    let mut apply = Apply::new(stats, restore, plan, None, Checkpoint::BEGINNING);
     let lane = Lane::new(conn.into_parts().0, stats, spec.on_conflict, spare_tx);
     let work = async {
         tokio::try_join!(
             read(file, path, stats, chunks_tx, &done),
             async {
-                let result = apply.run(chunks, batches_tx, spare, decoded_tx).await;
+                let result = apply.run(chunks, batches_tx, spare).await;
                 done.cancel();
                 result
             },

@@ -1,26 +1,31 @@
-//! From two endpoints to a running stream: questions first, then the link, then all parts together until the end.
+//! From two endpoints to a running stream: where to begin, then all parts together until the end, and again where an end
+//! can be mended.
 
-use std::time::Duration;
-
-use keyferry_keyspace::Flavor;
-use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, SyncSpec};
-use keyferry_net::{Connection, Endpoint};
-use tokio::{
-    sync::{mpsc, watch},
-    time::sleep,
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hasher as _},
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
 };
+
+use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, Retry, Side, SyncSpec};
+use keyferry_net::Endpoint;
+use keyferry_spool::{self as spool, Handle, State};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Stats,
     backoff::Backoff,
-    checks::{self, Facts},
-    source::{Decoded, Framing, Link, Receiver, Start, follow_reports, psync},
-    stream::{Apply, Databases, Expiry, Older, Plan},
-    target::{Deadlines, Lane, Restore, Settler, place, try_out},
+    begin::{Begun, Task},
+    session::Sessions,
+    source::{Framing, Receiver, SnapshotEnd, follow_reports},
+    stats::lock,
+    stream::Databases,
+    target::Settler,
 };
 
-/// Chunks between receiver and decoder: at 256 KiB each, 2 MiB.
+/// Chunks between spool and decoder: at 256 KiB each, 2 MiB.
 pub(crate) const CHUNKS: usize = 8;
 /// Batches between decoder and lane: one, since a batch may hold a value of any size; the lane has its own bound for
 /// what is in flight.
@@ -30,6 +35,12 @@ pub(crate) const SPARE: usize = 16;
 /// A clean stop is over within 5 s, two of which the command line may need for its last words: after this time what is
 /// still in flight is given up.
 const DRAIN: Duration = Duration::from_secs(3);
+/// Before everything is copied again: a target that is emptied over and over does not keep the source forking.
+const ANEW: Duration = Duration::from_secs(1);
+/// What has worked for this long has a retry window of its own.
+const STEADY: Duration = Duration::from_secs(60);
+/// How often the spool is looked after.
+const TEND: Duration = Duration::from_millis(500);
 
 /// How a task ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,9 +53,8 @@ pub enum Outcome {
     Interrupted,
 }
 
-/// Copies everything and follows every change until `stop` is cancelled or the spec says that it is done.
-///
-/// Nothing is written to the target before every question that can be asked beforehand has been answered.
+/// Copies everything and follows every change until `stop` is cancelled or the spec says that it is done. Goes on where an
+/// earlier run of the same task has ended.
 pub async fn run(
     source: &Endpoint,
     target: &Endpoint,
@@ -52,18 +62,9 @@ pub async fn run(
     stats: &Stats,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
-    let outcome = async {
-        let opened = tokio::select! {
-            biased;
-            () = stop.cancelled() => None,
-            opened = open(source, target, spec, stats, stop) => opened?,
-        };
-        match opened {
-            Some(opened) => follow(source, target, spec, stats, stop, opened).await,
-            None => Ok(Outcome::Interrupted),
-        }
-    };
-    ended(stats, outcome.await)
+    let holder = RandomState::new().build_hasher().finish();
+    let task = Task { source, target, spec, stats, holder };
+    ended(stats, Box::pin(task.run(stop)).await)
 }
 
 /// Shows how a task has ended.
@@ -85,146 +86,165 @@ pub(crate) async fn drained(stop: &CancellationToken) {
     tracing::warn!("stopped with replies of the target outstanding");
 }
 
-/// Everything that is needed to begin.
-struct Opened {
-    link: Link,
-    lane: Connection,
-    facts: Facts,
-}
-
-/// Asks both sides everything that decides whether to begin, and opens the link. `None` when asked to stop meanwhile.
-async fn open(
-    source: &Endpoint,
-    target: &Endpoint,
-    spec: &SyncSpec,
-    stats: &Stats,
-    stop: &CancellationToken,
-) -> Result<Option<Opened>> {
-    let mut backoff = Backoff::new(spec.retry_window);
-    loop {
-        match open_once(source, target, spec, stats).await {
-            Ok(opened) => return Ok(Some(opened)),
-            // A server that says that it will be there soon is waited for; anything else is for the user to see now.
-            Err(e) if matches!(e.kind(), ErrorKind::Loading(_) | ErrorKind::NoMasterLink) => {
-                tracing::warn!(error = %e, "waiting");
-                stats.note_error(&e);
-                if !backoff.again(e, stop).await? {
-                    return Ok(None);
+impl Task<'_> {
+    async fn run(&self, stop: &CancellationToken) -> Result<Outcome> {
+        let mut backoff = Backoff::new(self.spec.retry_window);
+        let mut restart = self.spec.restart;
+        // Something of this process is on the target.
+        let mut wrote = false;
+        loop {
+            let begun = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Outcome::Interrupted),
+                begun = self.begin(restart, wrote) => begun,
+            };
+            // Where a full sync can be made again, `begin` makes it; otherwise it says why not.
+            let mut anew = false;
+            let result = match begun {
+                Ok(begun) => {
+                    (restart, wrote) = (false, true);
+                    let since = Instant::now();
+                    let result = self.follow(begun, stop).await;
+                    if since.elapsed() > STEADY {
+                        backoff = Backoff::new(self.spec.retry_window);
+                    }
+                    let lost = |e: &Error| matches!(e.kind(), ErrorKind::BacklogLost | ErrorKind::SpoolDropped);
+                    anew = result.as_ref().is_err_and(lost);
+                    result
+                }
+                Err(e) => Err(e),
+            };
+            let error = match result {
+                Ok(outcome) => return Ok(outcome),
+                Err(e) => e,
+            };
+            let again = match error.kind() {
+                // A server that says that it will be there soon is waited for.
+                ErrorKind::Loading(_) | ErrorKind::NoMasterLink => true,
+                _ if anew => true,
+                // Anything else at the start is for the user to see now.
+                // Both sides differ: see `session.rs`.
+                _ if self.stats.broken.load(Relaxed) => false,
+                // It may be promoted again, as `Place::connect` takes it.
+                ErrorKind::TargetReplica => wrote,
+                _ => wrote && error.kind().policy().retry == Retry::Backoff,
+            };
+            if !again {
+                return Err(error);
+            }
+            tracing::warn!(error = %error, "waiting");
+            self.stats.set_phase(Phase::Connecting);
+            self.stats.note_error(&error);
+            if anew || error.kind() == ErrorKind::TargetReplica {
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Ok(Outcome::Interrupted),
+                    () = sleep(ANEW) => continue,
                 }
             }
-            Err(e) => return Err(e),
+            if !backoff.again(error, stop).await? {
+                return Ok(Outcome::Interrupted);
+            }
         }
+    }
+
+    /// Runs all parts until the first of them fails or the work is done.
+    async fn follow(&self, begun: Begun, stop: &CancellationToken) -> Result<Outcome> {
+        let Self { source, target, spec, stats, .. } = *self;
+        let Begun { facts, link, spool, conn, checkpoint } = begun;
+        let spool::Spool { writer, reader, handle } = spool;
+        let head = *handle.head();
+        let framing = match head.framing {
+            spool::Framing::Mark(mark) => Framing::Mark(mark),
+            spool::Framing::Length(n) => Framing::Length(n),
+            spool::Framing::Stream => Framing::Length(0),
+        };
+        if let Framing::Length(n) = framing {
+            stats.snapshot_len.set(n);
+        }
+        *lock(&stats.replid) = Some(handle.replid());
+        stats.set_lost(Side::Source, false);
+        stats.set_lost(Side::Target, false);
+        stats.resume(&checkpoint);
+        // A target that had keys may have held ones from before.
+        if facts.holds(spec) && matches!(spec.on_conflict, OnConflict::Ignore | OnConflict::Replace) {
+            stats.held_keys.store(true, Relaxed);
+        }
+        // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
+        let done = stop.child_token();
+        let databases = Databases::new(source.db, target.db);
+        let receiver = Receiver {
+            endpoint: source,
+            stats,
+            writer,
+            spool: handle.clone(),
+            end: handle.stream_from().is_none().then(|| SnapshotEnd::new(framing)),
+            replid: handle.replid(),
+            retry_window: spec.retry_window,
+            stop: &done,
+        };
+        let sessions =
+            Sessions { task: *self, facts: &facts, databases, framing, spool: handle.clone(), done: &done, stop };
+        let settler = Settler {
+            endpoint: target,
+            stats,
+            databases,
+            grace: spec.ttl_grace,
+            retry_window: spec.retry_window,
+            stop: &done,
+        };
+        let work = async {
+            tokio::try_join!(
+                receiver.run(link),
+                sessions.run(conn, checkpoint, reader),
+                settler.run(),
+                tend(&handle, stats, &done),
+                follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
+            )
+        };
+        let ended = tokio::select! {
+            biased;
+            result = work => result.map(|ends| (ends.1, ends.4)),
+            () = drained(stop) => return Ok(Outcome::Interrupted),
+        };
+        // Whoever opens the spool again must be alone with it.
+        handle.ended().await;
+        let (last, in_step) = ended?;
+        let outcome = match in_step {
+            true => Outcome::Synced,
+            false if stop.is_cancelled() => return Ok(Outcome::Interrupted),
+            false => Outcome::Copied,
+        };
+        // Nothing is left to go on with. The spool last: without the checkpoint it means nothing.
+        self.place().forget(last.epoch, stats.applied.get()).await?;
+        spool::remove(&spec.spool_dir)?;
+        Ok(outcome)
     }
 }
 
-async fn open_once(source: &Endpoint, target: &Endpoint, spec: &SyncSpec, stats: &Stats) -> Result<Opened> {
-    let mut source_conn = Connection::open(source).await?;
-    let mut target_conn = Connection::open(target).await?;
-    let facts = checks::ask(&mut source_conn, &mut target_conn, source, target).await?;
-    if spec.on_conflict == OnConflict::Abort {
-        checks::target_is_empty(&mut target_conn, target, target.db.or(source.db)).await?;
-    }
-    if !spec.full_only {
-        try_out(&mut target_conn).await?;
-    }
-    stats.keys_expected.set(facts.source_keys);
-    let link = psync(source, None).await?;
-    // The source may have taken minutes to begin: the target may have dropped an idle connection meanwhile.
-    let lane = Connection::open(target).await?;
-    Ok(Opened { link, lane, facts })
-}
-
-/// Runs all parts until the first of them fails or the work is done.
-async fn follow(
-    source: &Endpoint,
-    target: &Endpoint,
-    spec: &SyncSpec,
-    stats: &Stats,
-    stop: &CancellationToken,
-    opened: Opened,
-) -> Result<Outcome> {
-    let Opened { link, lane, facts } = opened;
-    let Start::Full { replid, offset, framing } = link.start else {
-        return Err(Error::new(ErrorKind::Internal, "ask for a snapshot: the source goes on instead"));
-    };
-    if let Framing::Length(n) = framing {
-        stats.snapshot_len.set(n);
-    }
-    stats.set_phase(Phase::FullSync);
-
-    // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
-    let done = stop.child_token();
-    let (chunks_tx, chunks) = mpsc::channel(CHUNKS);
-    let (batches_tx, batches) = mpsc::channel(BATCHES);
-    let (spare_tx, spare) = mpsc::channel(SPARE);
-    let (decoded_tx, decoded) = watch::channel(Decoded::default());
-    let receiver = Receiver {
-        endpoint: source,
-        stats,
-        decoded,
-        chunks: chunks_tx,
-        replid,
-        start: offset,
-        retry_window: spec.retry_window,
-        stop: &done,
-    };
-    let restore = Restore {
-        stats,
-        server: facts.target,
-        modules: facts.modules,
-        on_conflict: spec.on_conflict,
-        on_unsupported: spec.on_unsupported,
-        place: place(&facts.source_id),
-        // Others may not keep a deadline that is so far away.
-        deadlines: match !spec.full_only && facts.target.flavor != Flavor::Other {
-            true => Deadlines::Held,
-            false => Deadlines::Exact,
-        },
-    };
-    let databases = Databases::new(source.db, target.db);
-    let expiry = Expiry::new(spec.ttl_grace, &facts.source, &facts.target);
-    let (vectors, reads) = (restore.modules.vector_sets(), restore.modules.read_vectors_of(&facts.source));
-    let older = Older::new(&facts.source, &facts.target, spec.on_unsupported, &restore.place).with_vector_sets(
-        vectors,
-        reads,
-        &facts.source,
-    );
-    let plan = Plan { databases, expiry, older, framing, full_only: spec.full_only };
-    let mut apply = Apply::new(stats, restore, plan, offset);
-    let settler = Settler {
-        endpoint: target,
-        stats,
-        databases,
-        grace: spec.ttl_grace,
-        retry_window: spec.retry_window,
-        stop: &done,
-    };
-    let lane = Lane::new(lane.into_parts().0, stats, spec.on_conflict, spare_tx);
-
-    let work = async {
-        tokio::try_join!(
-            receiver.run(link),
-            async {
-                let result = apply.run(chunks, batches_tx, spare, decoded_tx).await;
-                // Ends the other parts also when the snapshot was all that was wanted.
-                done.cancel();
-                result
-            },
-            lane.run(batches),
-            settler.run(),
-            follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
-        )
-    };
-    tokio::select! {
-        biased;
-        result = work => {
-            let (.., in_step) = result?;
-            Ok(match in_step {
-                true => Outcome::Synced,
-                false if stop.is_cancelled() => Outcome::Interrupted,
-                false => Outcome::Copied,
-            })
+/// Releases what is applied, and says when the spool is full.
+async fn tend(spool: &Handle, stats: &Stats, done: &CancellationToken) -> Result<()> {
+    let mut full = false;
+    loop {
+        spool.release(stats.position.get());
+        stats.spooled.set(spool.used_bytes());
+        let state = spool.state();
+        match &state {
+            State::Full { reason, .. } if !full => {
+                tracing::warn!(
+                    ?reason,
+                    bytes = spool.used_bytes(),
+                    "the spool is full: reading the source has stopped"
+                );
+            }
+            State::Flowing if full => tracing::info!("the spool has room again"),
+            _ => {}
         }
-        () = drained(stop) => Ok(Outcome::Interrupted),
+        full = state != State::Flowing;
+        tokio::select! {
+            biased;
+            () = done.cancelled() => return Ok(()),
+            () = sleep(TEND) => {}
+        }
     }
 }

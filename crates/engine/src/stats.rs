@@ -13,8 +13,10 @@ use std::{
 };
 
 use keyferry_keyspace::ReplId;
-use keyferry_model::{Error, Phase, Progress};
+use keyferry_model::{Error, Phase, Progress, Side};
 use tokio::sync::Notify;
+
+use crate::target::Checkpoint;
 
 /// What a stream has done so far.
 #[derive(Default)]
@@ -49,6 +51,16 @@ pub struct Stats {
     pub(crate) settling: AtomicBool,
     /// None of them is left.
     pub(crate) settled: AtomicBool,
+    /// Counts the connections to the target: what was found on an earlier one may no longer be so.
+    pub(crate) generation: Counter,
+    /// Position in the log up to which everything is on the target, with a checkpoint.
+    pub(crate) position: Counter,
+    /// A command of a batch was refused, and the rest of it applied.
+    pub(crate) broken: AtomicBool,
+    /// Bytes of the log on disk.
+    pub(crate) spooled: Counter,
+    /// The connection to a side is lost, and tried again.
+    lost: [AtomicBool; 2],
     /// Commands decoded that may have moved keys so that nobody follows.
     pub(crate) moves: Counter,
     /// What the reports of the source say about the delay.
@@ -121,13 +133,40 @@ pub struct Mark {
 impl Stats {
     /// Where the stream stands.
     pub fn phase(&self) -> Phase {
-        Phase::from_u8(self.phase.load(Relaxed))
+        match Phase::from_u8(self.phase.load(Relaxed)) {
+            Phase::FullSync | Phase::Incremental if self.lost.iter().any(|lost| lost.load(Relaxed)) => Phase::Retrying,
+            phase => phase,
+        }
+    }
+
+    /// Shows whether the connection to a side is lost and tried again.
+    pub(crate) fn set_lost(&self, side: Side, lost: bool) {
+        let before = self.phase();
+        self.lost[usize::from(side == Side::Target)].store(lost, Relaxed);
+        let phase = self.phase();
+        if phase != before {
+            tracing::info!(phase = phase.name(), "phase");
+        }
+    }
+
+    /// What holds on the target of an earlier process or connection.
+    pub(crate) fn resume(&self, checkpoint: &Checkpoint) {
+        self.applied.set(checkpoint.offset);
+        self.keys.set(checkpoint.keys);
+        self.copied.store(checkpoint.snapshot.is_none(), Relaxed);
+        self.held_keys.store(checkpoint.flags.held_keys, Relaxed);
+        self.held_fields.store(checkpoint.flags.held_fields, Relaxed);
+        self.settled.store(false, Relaxed);
+        self.settling.store(false, Relaxed);
+        self.generation.add(1);
+        self.set_phase(if checkpoint.snapshot.is_none() { Phase::Incremental } else { Phase::FullSync });
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
-        if phase != self.phase() {
-            self.phase.store(phase as u8, Relaxed);
-            tracing::info!(phase = phase.name(), "phase");
+        let before = self.phase();
+        self.phase.store(phase as u8, Relaxed);
+        if self.phase() != before {
+            tracing::info!(phase = self.phase().name(), "phase");
         }
     }
 
@@ -171,7 +210,7 @@ impl Stats {
 
     /// Whether all that the source had written before `time` is on the target.
     pub(crate) fn has_applied_since(&self, time: Instant) -> bool {
-        lock(&self.standing).applied.is_some_and(|asked| asked > time)
+        self.is_following() && lock(&self.standing).applied.is_some_and(|asked| asked > time)
     }
 
     /// Whether the stream itself has to set right what it moves.
@@ -220,6 +259,7 @@ impl Stats {
             delay_bytes: followed.then(|| source_offset.saturating_sub(applied)),
             delay_seconds: followed.then(|| lock(&self.standing).delay(Instant::now()).as_secs_f64()),
             in_step: self.is_in_step(),
+            spool_bytes: self.spooled.get(),
             keys_per_second: rate(keys, since.keys),
             commands_per_second: rate(self.commands.get(), since.commands),
             last_error: lock(&self.last_error).clone(),

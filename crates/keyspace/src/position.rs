@@ -72,6 +72,9 @@ impl FromStr for ReplOffset {
 pub struct ReplId([u8; 40]);
 
 impl ReplId {
+    /// Forty zeros, which no history has.
+    pub const NONE: Self = Self([b'0'; 40]);
+
     /// Reads 40 hexadecimal digits.
     ///
     /// # Errors

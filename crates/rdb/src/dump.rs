@@ -62,6 +62,12 @@ pub fn write_again(out: &mut Vec<u8>, payload: &[u8], version: u16) -> bool {
     true
 }
 
+/// The CRC64 that ends payloads and dumps.
+#[must_use]
+pub fn checksum(bytes: &[u8]) -> u64 {
+    crc::checksum(bytes)
+}
+
 /// Checks the footer of a payload; gives the type, the raw value and the RDB version. The value itself is not looked into.
 ///
 /// # Errors

@@ -105,6 +105,8 @@ pub enum Checksum {
     Disabled,
     /// The format has none (RDB 1 to 4).
     Absent,
+    /// The reader has gone on in the middle of the dump.
+    Unchecked,
 }
 
 impl std::fmt::Debug for Entry<'_> {

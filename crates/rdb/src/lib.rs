@@ -38,5 +38,5 @@ mod wire;
 pub use error::{Error, LimitKind};
 pub use item::{Checksum, Entry, Item, Magic};
 pub use limits::Limits;
-pub use reader::Reader;
+pub use reader::{Position, Reader};
 pub use value_type::{Group, ValueType};

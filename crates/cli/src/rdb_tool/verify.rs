@@ -44,7 +44,7 @@ pub(super) fn checksum_words(checksum: Option<Checksum>) -> &'static str {
     match checksum {
         Some(Checksum::Ok) => "the checksum is right",
         Some(Checksum::Disabled) => "the server that wrote it left the checksum out",
-        Some(Checksum::Absent) | None => "its version has no checksum",
+        Some(Checksum::Absent | Checksum::Unchecked) | None => "its version has no checksum",
     }
 }
 

@@ -53,7 +53,7 @@ fn follows_a_source_that_takes_on_a_new_id() {
 #[test]
 fn a_source_that_has_forgotten_ends_the_task() {
     let (mut source, target) = pair("redis-7.0");
-    let run = sync(&source.url(), &target.url()).spawn().unwrap();
+    let run = sync(&source.url(), &target.url()).args(["--on-lost-backlog", "stop"]).spawn().unwrap();
     run.wait_for(LONG, |p| p.in_step).unwrap();
     // It comes back with another id and without its backlog.
     source.restart().unwrap();

@@ -1,6 +1,7 @@
 //! The `keyferry` command against real servers, judged by the independent oracle.
 
 mod bad_cases;
+mod chaos;
 mod conflicts;
 mod deadlines;
 mod fake_source;
@@ -11,6 +12,7 @@ mod link_loss;
 mod matrix;
 mod modules;
 mod older;
+mod resume;
 mod secrets;
 mod stops;
 mod tls;
@@ -46,6 +48,12 @@ fn differences(source: &Server, target: &Server) -> Report {
 fn differences_with_grace(source: &Server, target: &Server) -> Report {
     let options = Options { ttl_grace_ms: 30_000, exact_groups: false, ..Options::default() };
     compare(&source.url(), &target.url(), &options).unwrap()
+}
+
+/// How many keys a database of the target has, without the position of the task.
+fn keys(target: &Server, db: u32) -> usize {
+    let keys: Vec<String> = ask(target, db, "KEYS *");
+    keys.iter().filter(|key| !key.starts_with("__keyferry_checkpoint:")).count()
 }
 
 /// One command in one database.

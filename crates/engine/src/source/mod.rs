@@ -2,9 +2,11 @@
 //! takes the stream in and acknowledges it, and the reports of the source's own offset.
 
 mod handshake;
+mod mark;
 mod receiver;
 mod reports;
 
 pub(crate) use handshake::{Framing, Link, Start, psync};
-pub(crate) use receiver::{CHUNK, Chunk, Decoded, Receiver};
+pub(crate) use mark::SnapshotEnd;
+pub(crate) use receiver::{CHUNK, Chunk, Receiver, backlog_lost, now_ms};
 pub(crate) use reports::follow_reports;

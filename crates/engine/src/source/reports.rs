@@ -71,6 +71,7 @@ pub(crate) async fn follow_reports(
 ) -> Result<bool> {
     let section = if version.redis >= (4, 0, 0) { "replication" } else { "default" };
     let mut reports = Reports::default();
+    let mut generation = stats.generation.get();
     let mut conn: Option<Connection> = None;
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -82,6 +83,11 @@ pub(crate) async fn follow_reports(
             _ = tick.tick() => {}
         }
         let copied = stats.copied.load(Relaxed);
+        // The target may have fallen back behind what was applied before.
+        if stats.generation.get() != generation {
+            generation = stats.generation.get();
+            (reports.newest, reports.applied) = (None, None);
+        }
         reports.settle(stats.applied.get());
         *lock(&stats.standing) = reports.standing();
         if end_in_step && stats.is_in_step() {

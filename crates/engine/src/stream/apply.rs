@@ -1,24 +1,22 @@
 //! The loop: takes chunks, decodes what is complete, hands batches to the lane.
 //!
 //! Invariants:
-//! - A batch never says that an offset within a transaction is applied, nor one within the snapshot.
+//! - A batch never ends within a transaction of the source, and its checkpoint never stands within a value.
 //! - When no chunk waits, what has been decoded is handed on at once: the delay at a low rate is one pass of the loop.
-//! - `Decoded` is published only when everything of a chunk that can be decoded has been.
 
-use keyferry_keyspace::ReplOffset;
-use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side};
+use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_rdb as rdb;
 use keyferry_resp::{Limits, request};
-use tokio::sync::{
-    mpsc::{self, error::TryRecvError},
-    watch,
+use tokio::{
+    sync::mpsc::{self, error::TryRecvError},
+    time::{Instant, timeout_at},
 };
 
 use super::{databases::Databases, expiry::Expiry, input::Input, older::Older};
 use crate::{
     Stats,
-    source::{Chunk, Decoded, Framing},
-    target::{Batch, Fed, Rebuild, Restore, decode_error},
+    source::{Chunk, Framing},
+    target::{Batch, Checkpoint, Fed, Guard, Rebuild, Restore, decode_error},
 };
 
 /// A value of which so many bytes have come and not all is rebuilt piece by piece. Up to it a value is held in memory a
@@ -26,6 +24,21 @@ use crate::{
 const BIG_VALUE: usize = 8 << 20;
 /// Longer than what any server can hold: what is larger is streamed, not refused.
 const MAX_VALUE: u64 = 1 << 48;
+
+/// What a stream is to become.
+pub(crate) struct Plan {
+    pub(crate) databases: Databases,
+    pub(crate) expiry: Expiry,
+    pub(crate) older: Older,
+    /// How the end of the snapshot is known.
+    pub(crate) framing: Framing,
+    /// Where in the log the stream begins, when that is known.
+    pub(crate) stream_from: Option<u64>,
+    /// Nothing is wanted behind the snapshot.
+    pub(crate) full_only: bool,
+    /// How many databases the target has.
+    pub(crate) target_databases: u32,
+}
 
 /// What the next bytes are.
 enum Phase {
@@ -64,17 +77,6 @@ enum Read {
     End,
 }
 
-/// What a stream is to become.
-pub(crate) struct Plan {
-    pub(crate) databases: Databases,
-    pub(crate) expiry: Expiry,
-    pub(crate) older: Older,
-    /// How the end of the snapshot is known.
-    pub(crate) framing: Framing,
-    /// Nothing is wanted behind the snapshot.
-    pub(crate) full_only: bool,
-}
-
 /// The decoder of one stream and what it remembers.
 pub(crate) struct Apply<'a> {
     pub(super) stats: &'a Stats,
@@ -86,6 +88,9 @@ pub(crate) struct Apply<'a> {
     pub(super) source_db: u32,
     /// Database that the lane has selected.
     pub(super) lane_db: Option<u32>,
+    /// How many the target has, and one beyond them that is needed: what was meant for it would go to the one before.
+    pub(super) target_databases: u32,
+    pub(super) missing_database: Option<u32>,
     /// Offset behind the last decoded command; before the first one, where the stream begins.
     pub(super) offset: u64,
     /// Between MULTI and EXEC.
@@ -93,38 +98,71 @@ pub(crate) struct Apply<'a> {
     /// This machine's time when the last chunk was received, in Unix milliseconds.
     pub(super) now_ms: u64,
     pub(super) batch: Batch,
+    /// What stands around each batch; `None` where nothing is resumed.
+    pub(super) guard: Option<Guard>,
+    /// What the next batch will be covered by, as far as it is known.
+    pub(super) checkpoint: Checkpoint,
+    /// Offset, and position in the snapshot, of the last checkpoint.
+    pub(super) checked: (u64, Option<u64>),
+    /// When the next one is due, also when there is nothing to write.
+    pub(super) due: Instant,
     phase: Phase,
     framing: Framing,
+    pub(super) stream_from: Option<u64>,
     full_only: bool,
     input: Input,
-    decoded: Decoded,
 }
 
 impl<'a> Apply<'a> {
-    /// `offset` is where the stream begins behind the snapshot that comes first.
-    pub(crate) fn new(stats: &'a Stats, restore: Restore<'a>, plan: Plan, offset: ReplOffset) -> Self {
-        Self {
+    /// Goes on at `checkpoint`: the first chunk is to begin there. With a guard, the lane's connection is in its database.
+    pub(crate) fn new(
+        stats: &'a Stats,
+        restore: Restore<'a>,
+        plan: Plan,
+        guard: Option<Guard>,
+        checkpoint: Checkpoint,
+    ) -> Self {
+        let limits = rdb::Limits { max_value: MAX_VALUE, ..rdb::Limits::default() };
+        let phase = match checkpoint.snapshot {
+            Some(at) if at.offset == 0 => Phase::Snapshot(Box::new(rdb::Reader::new(limits))),
+            Some(at) => Phase::Snapshot(Box::new(rdb::Reader::resume(limits, at))),
+            None if plan.full_only => Phase::Ended,
+            None => Phase::Stream(request::Scanner::new(Limits::default())),
+        };
+        let mut batch = Batch::default();
+        if let Some(guard) = &guard {
+            guard.open(&mut batch);
+        }
+        let mut apply = Self {
             stats,
             expiry: plan.expiry,
             restore,
             older: plan.older,
             databases: plan.databases,
-            source_db: 0,
-            // Fresh connections are in database 0; said anyway, so that nothing depends on it.
-            lane_db: None,
-            offset: offset.0,
+            source_db: checkpoint.source_db,
+            // Without a guard a connection is in database 0; said anyway, so that nothing depends on it.
+            lane_db: guard.as_ref().map(|guard| guard.db),
+            target_databases: plan.target_databases,
+            missing_database: None,
+            offset: checkpoint.offset,
             in_transaction: false,
             now_ms: 0,
-            batch: Batch::default(),
-            phase: Phase::Snapshot(Box::new(rdb::Reader::new(rdb::Limits {
-                max_value: MAX_VALUE,
-                ..rdb::Limits::default()
-            }))),
+            batch,
+            guard,
+            checkpoint,
+            checked: (checkpoint.offset, checkpoint.snapshot.map(|at| at.offset)),
+            due: Instant::now(),
+            phase,
             framing: plan.framing,
+            stream_from: plan.stream_from,
             full_only: plan.full_only,
             input: Input::default(),
-            decoded: Decoded::default(),
+        };
+        // What was being rebuilt when the last process ended.
+        if let Some(at) = checkpoint.snapshot.filter(|at| at.offset > 0) {
+            apply.remove_unfinished(at.db);
         }
+        apply
     }
 
     /// Applies chunks until they end, or until the end of the snapshot when nothing else is wanted.
@@ -133,17 +171,17 @@ impl<'a> Apply<'a> {
         mut chunks: mpsc::Receiver<Chunk>,
         batches: mpsc::Sender<Batch>,
         mut spare: mpsc::Receiver<Batch>,
-        decoded: watch::Sender<Decoded>,
     ) -> Result<()> {
-        loop {
+        while !matches!(self.phase, Phase::Ended) {
             let chunk = match chunks.try_recv() {
                 Ok(chunk) => chunk,
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
                     self.hand_on(&batches, &mut spare).await?;
-                    match chunks.recv().await {
-                        Some(chunk) => chunk,
-                        None => break,
+                    match timeout_at(self.next_checkpoint(), chunks.recv()).await {
+                        Ok(Some(chunk)) => chunk,
+                        Ok(None) => break,
+                        Err(_) => continue,
                     }
                 }
             };
@@ -152,26 +190,20 @@ impl<'a> Apply<'a> {
             while let Pause::BatchFull = self.decode()? {
                 self.hand_on(&batches, &mut spare).await?;
             }
-            self.decoded.bytes += chunk.bytes.len() as u64;
-            decoded.send_replace(self.decoded);
-            if matches!(self.phase, Phase::Ended) {
-                break;
-            }
         }
+        // The last words: a checkpoint for all that there was.
+        self.due = Instant::now();
         self.hand_on(&batches, &mut spare).await
     }
 
-    async fn hand_on(&mut self, batches: &mpsc::Sender<Batch>, spare: &mut mpsc::Receiver<Batch>) -> Result<()> {
-        if self.batch.is_empty() {
-            return Ok(());
-        }
-        let batch = std::mem::replace(&mut self.batch, spare.try_recv().unwrap_or_default());
-        batches.send(batch).await.or_err(ErrorKind::Internal, || "hand a batch to the lane: it has ended".into())
+    /// Everything in front of `at` is in batches.
+    fn is_done(&mut self, at: rdb::Position) {
+        self.checkpoint.snapshot = Some(at);
     }
 
     fn decode(&mut self) -> Result<Pause> {
         loop {
-            if self.batch.is_full() {
+            if self.batch.is_full() && !self.in_transaction {
                 return Ok(Pause::BatchFull);
             }
             // Each phase gives back what the next bytes are, and whether it may go on at once.
@@ -222,6 +254,7 @@ impl<'a> Apply<'a> {
                     *used += n;
                     let end = matches!(item, rdb::Item::End { .. });
                     if let rdb::Item::Entry(entry) = item {
+                        self.checkpoint.keys += 1;
                         if let Some(rebuild) = self.on_entry(&entry)? {
                             return Ok(Read::Held(Box::new(rebuild), entry.raw.to_vec()));
                         }
@@ -231,6 +264,7 @@ impl<'a> Apply<'a> {
                     if end {
                         return Ok(Read::End);
                     }
+                    self.is_done(reader.position());
                 }
                 Ok(None) if all => {
                     let what = format!("read the snapshot: its {} bytes end before its end mark", reader.offset());
@@ -239,6 +273,7 @@ impl<'a> Apply<'a> {
                 Ok(None) if bytes.len() >= BIG_VALUE => {
                     let Some((n, entry)) = reader.stream_value(bytes) else { return Ok(Read::NeedsInput) };
                     *used += n;
+                    self.checkpoint.keys += 1;
                     return Ok(Read::Value(Box::new(self.begin_value(&entry)?)));
                 }
                 Ok(None) => return Ok(Read::NeedsInput),
@@ -250,6 +285,7 @@ impl<'a> Apply<'a> {
 
     /// Rebuilds a large value as its bytes come.
     fn decode_value(&mut self, mut reader: Box<rdb::Reader>, mut rebuild: Box<Rebuild>) -> Result<(Phase, bool)> {
+        self.select_for(&rebuild);
         let (used, fed) = rebuild.feed(&self.restore, self.input.bytes(), &mut self.batch, self.now_ms)?;
         reader.pass(&self.input.bytes()[..used]);
         self.input.consume(used);
@@ -257,6 +293,7 @@ impl<'a> Apply<'a> {
         match fed {
             Fed::Finished => {
                 reader.end_value();
+                self.is_done(reader.position());
                 Ok((Phase::Snapshot(reader), true))
             }
             Fed::NeedsInput if self.framing == Framing::Length(reader.offset()) => {
@@ -275,9 +312,13 @@ impl<'a> Apply<'a> {
         raw: Vec<u8>,
         done: usize,
     ) -> Result<(Phase, bool)> {
+        self.select_for(&rebuild);
         let (used, fed) = rebuild.feed(&self.restore, &raw[done..], &mut self.batch, self.now_ms)?;
         match fed {
-            Fed::Finished => Ok((Phase::Snapshot(reader), true)),
+            Fed::Finished => {
+                self.is_done(reader.position());
+                Ok((Phase::Snapshot(reader), true))
+            }
             Fed::BatchFull => Ok((Phase::Held { reader, rebuild, raw, done: done + used }, true)),
             Fed::NeedsInput => {
                 let what = format!("read the snapshot: a value in front of byte {} ends too early", reader.offset());
@@ -310,8 +351,8 @@ impl<'a> Apply<'a> {
 
     /// `from`: how many bytes came before the stream.
     fn begin_stream(&mut self, from: u64) -> Phase {
-        self.decoded.stream_from = Some(from);
-        self.stats.ack_now.notify_one();
+        self.checkpoint.snapshot = None;
+        self.stream_from = Some(from);
         self.batch.applied = Some(self.offset);
         tracing::info!(bytes = from, offset = self.offset, "the snapshot has been read");
         match self.full_only {
@@ -331,7 +372,7 @@ impl<'a> Apply<'a> {
     }
 
     fn read_requests(&mut self, scanner: &mut request::Scanner, input: &[u8], used: &mut usize) -> Result<bool> {
-        while !self.batch.is_full() {
+        while !self.batch.is_full() || self.in_transaction {
             match scanner.next(&input[*used..]) {
                 Ok(Some(request)) => {
                     *used += request.bytes().len();

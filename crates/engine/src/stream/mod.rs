@@ -15,6 +15,7 @@ mod older;
 mod on_item;
 mod on_request;
 mod payload;
+mod seal;
 
 pub(crate) use apply::{Apply, Plan};
 pub(crate) use databases::Databases;

@@ -5,7 +5,7 @@ use keyferry_model::{Error, ErrorKind, OnConflict, Result};
 use keyferry_rdb::{Entry, Item};
 
 use super::{apply::Apply, databases::Databases};
-use crate::target::{Rebuild, What};
+use crate::target::{Rebuild, What, checkpoint};
 
 impl Apply<'_> {
     pub(super) fn on_item(&mut self, item: Item<'_>) -> Result<()> {
@@ -13,7 +13,8 @@ impl Apply<'_> {
             // The source has begun to send: now, and not earlier, the target is emptied when the user wants that.
             Item::Header { version, .. } => {
                 tracing::info!(version, "the snapshot begins");
-                if self.restore.on_conflict == OnConflict::Clear {
+                // With a checkpoint that is done before the first one: see `begin.rs`.
+                if self.guard.is_none() && self.restore.on_conflict == OnConflict::Clear {
                     self.clear_target();
                 }
             }
@@ -36,10 +37,7 @@ impl Apply<'_> {
             }
             // What a killed run may have left in its middle.
             Item::SelectDb(db) => {
-                if let Some(db) = self.databases.target_of(db) {
-                    self.select(db, 0);
-                    self.batch.command(What::Setup, 0, &[b"DEL", &self.restore.place]);
-                }
+                self.remove_unfinished(db);
             }
             Item::Aux { .. } | Item::ResizeDb { .. } | Item::SlotInfo { .. } => {}
             Item::SlotImport { .. } => {
@@ -57,7 +55,9 @@ impl Apply<'_> {
 
     /// Adds the command for a key; gives its value back when it must be rebuilt.
     pub(super) fn on_entry(&mut self, entry: &Entry<'_>) -> Result<Option<Rebuild>> {
-        let Some(db) = self.databases.target_of(entry.db) else { return Ok(None) };
+        let Some(db) = self.databases.target_of(entry.db).filter(|_| !checkpoint::is_key(entry.key)) else {
+            return Ok(None);
+        };
         self.select(db, 0);
         if self.restore.entry(&mut self.batch, entry, self.now_ms)? {
             return Ok(None);
@@ -72,8 +72,26 @@ impl Apply<'_> {
         Rebuild::begin(&self.restore, entry)
     }
 
+    /// Removes what a process that has ended may have left in its middle.
+    pub(super) fn remove_unfinished(&mut self, db: u32) {
+        if let Some(db) = self.databases.target_of(db) {
+            self.select(db, 0);
+            self.batch.command(What::Setup, 0, &[b"DEL", &self.restore.place]);
+        }
+    }
+
+    /// A value may go over many batches, and each begins in the checkpoint's database.
+    pub(super) fn select_for(&mut self, rebuild: &Rebuild) {
+        if let Some(db) = self.databases.target_of(rebuild.db) {
+            self.select(db, 0);
+        }
+    }
+
     /// Makes the lane write to `db` of the target.
     pub(super) fn select(&mut self, db: u32, offset: u64) {
+        if db >= self.target_databases {
+            self.missing_database = Some(db);
+        }
         if self.lane_db != Some(db) {
             self.batch.select(db, offset);
             self.lane_db = Some(db);
@@ -92,11 +110,13 @@ impl Apply<'_> {
         if self.restore.server.async_flush() {
             command.push(b"ASYNC");
         }
-        self.batch.command(What::Setup, 0, &command);
-        // Libraries belong to no database, and a function of the same name in another one is refused.
+        // Libraries belong to no database, and a function of the same name in another one is refused. They go first: a target
+        // with `save` points writes its snapshot within FLUSHALL (db.c flushAllDataAndResetRDB, Redis 7.2), also in the
+        // middle of a transaction, and one that comes back with it has to be empty, since the checkpoint is gone too.
         if self.databases == Databases::All && self.restore.server.functions() {
             self.batch.command(What::Setup, 0, &[b"FUNCTION", b"FLUSH"]);
         }
+        self.batch.command(What::Setup, 0, &command);
     }
 
     fn load_functions(&mut self, code: &[u8]) -> Result<()> {
@@ -106,7 +126,8 @@ impl Apply<'_> {
             });
         }
         let mut command: Vec<&[u8]> = vec![b"FUNCTION", b"LOAD"];
-        if self.restore.overwrites() {
+        // Where all is ours, what is there was left by an earlier copy.
+        if self.restore.overwrites() || self.checkpoint.flags.owner {
             command.push(b"REPLACE");
         }
         command.push(code);

@@ -22,7 +22,7 @@ use super::{
     expiry::Rewritten,
     older::{Lesser, Verdict},
 };
-use crate::target::{FIELDS, SETTLE_KEYS, What};
+use crate::target::{FIELDS, SETTLE_KEYS, What, checkpoint};
 
 impl Apply<'_> {
     pub(super) fn on_request(&mut self, request: &Request<'_>) -> Result<()> {
@@ -51,25 +51,28 @@ impl Apply<'_> {
                 Some(db) => self.source_db = db.0,
                 None => return Err(self.odd(request)),
             },
-            Class::Multi => {
-                self.in_transaction = true;
-                self.pass_known(request);
-            }
+            // They stay within one batch, which is a transaction itself.
+            Class::Multi => self.in_transaction = true,
             // Outside a transaction a replica answers an error to nobody. Redis up to 6.0 sends an EXEC without its MULTI
             // where a command that counts as no write wrote first.
-            Class::Exec | Class::Discard if !self.in_transaction => {}
-            Class::Exec | Class::Discard => {
-                self.in_transaction = false;
-                self.pass_known(request);
-            }
+            Class::Exec => self.in_transaction = false,
+            Class::Discard if !self.in_transaction => {}
+            // No primary sends it.
+            Class::Discard => return Err(self.odd(request)),
             Class::FlushAll => match self.databases {
-                Databases::All => self.pass_always(request)?,
+                Databases::All => self.flush(b"FLUSHALL", request)?,
                 Databases::One { target, .. } => {
                     self.select(target, self.offset);
-                    self.batch.command(What::Command, self.offset, &[b"FLUSHDB"]);
+                    self.flush(b"FLUSHDB", request)?;
                 }
             },
-            Class::FlushDb => self.pass(request)?,
+            Class::FlushDb => match self.databases.target_of(self.source_db) {
+                Some(db) if self.guard.as_ref().is_some_and(|guard| guard.db == db) => {
+                    self.select(db, self.offset);
+                    self.flush(b"FLUSHDB", request)?;
+                }
+                _ => self.pass(request)?,
+            },
             Class::SwapDb => {
                 self.stats.moves.add(1);
                 self.swap(request)?;
@@ -94,6 +97,8 @@ impl Apply<'_> {
     /// Passes on what belongs to the selected database, when that is chosen.
     fn pass(&mut self, request: &Request<'_>) -> Result<()> {
         match self.databases.target_of(self.source_db) {
+            // SET and DEL of the position of another task, whose target the source is.
+            Some(_) if request.name().len() == 3 && request.arg(1).is_some_and(checkpoint::is_key) => Ok(()),
             Some(db) => {
                 self.select(db, self.offset);
                 self.pass_always(request)
@@ -209,13 +214,39 @@ impl Apply<'_> {
         let db = |i| request.arg(i).and_then(Db::parse).ok_or_else(|| self.odd(request));
         let (a, b) = (db(1)?, db(2)?);
         match self.databases {
-            Databases::All => self.pass_always(request)?,
+            Databases::All => {
+                self.pass_always(request)?;
+                self.leave_checkpoint(a.0, b.0);
+            }
             Databases::One { source, .. } if a != b && (a.0 == source || b.0 == source) => {
                 return Err(self.crossing(request, source));
             }
             Databases::One { .. } => {}
         }
         Ok(())
+    }
+
+    /// Empties what the checkpoint is in; the count of batches stays.
+    fn flush(&mut self, name: &[u8], request: &Request<'_>) -> Result<()> {
+        let Some(guard) = &self.guard else { return self.pass_always(request) };
+        let background = self.restore.server.async_flush()
+            && request.arg(1).is_some_and(|option| option.eq_ignore_ascii_case(b"ASYNC"));
+        let (key, db) = (guard.key.clone(), guard.db.to_string());
+        let option: &[u8] = if background { b"ASYNC" } else { b"" };
+        let args: [&[u8]; 7] = [b"EVAL", FLUSH, b"1", &key, db.as_bytes(), name, option];
+        self.batch.command(What::Command, self.offset, &args);
+        Ok(())
+    }
+
+    /// The checkpoint has gone along with its database, and comes back.
+    fn leave_checkpoint(&mut self, a: u32, b: u32) {
+        let Some(guard) = self.guard.as_ref().filter(|guard| a != b && (guard.db == a || guard.db == b)) else {
+            return;
+        };
+        let (key, db) = (guard.key.clone(), if guard.db == a { b } else { a });
+        let home = guard.db.to_string();
+        self.select(db, self.offset);
+        self.batch.command(What::Setup, 0, &[b"MOVE", &key, home.as_bytes()]);
     }
 
     /// MOVE or COPY: from the selected database to `other`, or within it when `other` is missing.
@@ -268,6 +299,11 @@ impl Apply<'_> {
         Error::new(ErrorKind::Protocol(Side::Source), what)
     }
 }
+
+/// Runs `ARGV[2]`, with the option `ARGV[3]`, in database `ARGV[1]`.
+const FLUSH: &[u8] = b"redis.call('SELECT',ARGV[1]) local n=redis.call('HGET',KEYS[1],'n') \
+    if ARGV[3]=='' then redis.call(ARGV[2]) else redis.call(ARGV[2],ARGV[3]) end \
+    if n then redis.call('HSET',KEYS[1],'n',n) end";
 
 fn is_message(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"PUBLISH") || name.eq_ignore_ascii_case(b"SPUBLISH")

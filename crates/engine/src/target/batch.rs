@@ -4,6 +4,8 @@
 
 use keyferry_resp::encode;
 
+use super::guard::Guard;
+
 /// A batch is handed to the lane when it has this many bytes: several system calls' worth, a few milliseconds of
 /// the target's work.
 pub(crate) const FULL: usize = 128 * 1024;
@@ -23,6 +25,10 @@ pub(crate) enum What {
     Command,
     /// A command of the stream that moves the deadline of a key; 0 says that the key is gone.
     Deadline,
+    /// The checkpoint.
+    Checkpoint,
+    /// How many batches have applied: as many as this number, or one is missing. The last command of a transaction of ours.
+    Count(u64),
     /// A PING of ours on an idle connection.
     KeepAlive,
 }
@@ -47,6 +53,10 @@ pub(crate) struct Batch {
     pub(crate) applied: Option<u64>,
     /// The source wants to be told as soon as this batch is applied.
     pub(crate) wants_ack: bool,
+    /// Position in the log that its checkpoint covers.
+    pub(crate) position: Option<u64>,
+    /// It is a transaction with a checkpoint at its end; else each command stands for itself.
+    pub(crate) guarded: bool,
 }
 
 impl Batch {
@@ -54,9 +64,18 @@ impl Batch {
         self.bytes.len() >= FULL
     }
 
-    /// Nothing to write, and no offset to carry.
+    /// No command is in it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.applied.is_none()
+        self.expects.is_empty()
+    }
+
+    /// How many replies it draws.
+    pub(crate) fn replies(&self) -> usize {
+        match self.guarded {
+            // The prelude, `+QUEUED` for each command, the header of EXEC, and what each command answers.
+            true => Guard::PRELUDE + 2 * self.expects.len() + 1,
+            false => self.expects.len(),
+        }
     }
 
     /// Makes it empty, keeping its memory unless a large value has made it large.
@@ -68,6 +87,8 @@ impl Batch {
         self.expects.clear();
         self.applied = None;
         self.wants_ack = false;
+        self.guarded = false;
+        self.position = None;
     }
 
     /// Notes that what is written next draws one reply.

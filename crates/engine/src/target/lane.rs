@@ -4,6 +4,7 @@
 //! - Commands go out in the order in which they were handed over, and each reply is matched to the command that it
 //!   answers by its place.
 //! - `Stats::applied` moves only when every reply up to that offset is there and none of them is a refusal.
+//! - A guarded batch (`guard.rs`) is applied as a whole or not at all, and never by one who was taken over.
 //! - What is in flight is bounded ([`IN_FLIGHT`]) plus the one batch that crosses the bound.
 //! - Reading never waits for writing: a target that answers before it reads on cannot block the lane.
 
@@ -21,6 +22,7 @@ use tokio::{
 
 use super::{
     batch::{Batch, Expect, What},
+    guard::Guard,
     refusal,
 };
 use crate::Stats;
@@ -83,7 +85,7 @@ impl Flight {
 
     /// Takes the first batch when it has been written and every reply to it is there.
     fn pop_answered(&mut self) -> Option<Batch> {
-        let done = self.writing > 0 && self.answered == self.batches.front()?.expects.len();
+        let done = self.writing > 0 && self.answered == self.batches.front()?.replies();
         let batch = if done { self.batches.pop_front() } else { None }?;
         self.bytes -= batch.bytes.len();
         self.writing -= 1;
@@ -167,33 +169,56 @@ impl<'a> Lane<'a> {
             input = &input[used..];
             let Some(summary) = summary else { break };
             self.settle();
-            let Some(&expect) = self.flight.batches.front().and_then(|b| b.expects.get(self.flight.answered)) else {
+            let Some(place) = self.flight.batches.front().map(|b| Place::of(b, self.flight.answered)) else {
                 let what = "read from the target: a reply that answers nothing";
                 return Err(Error::new(ErrorKind::Protocol(Side::Target), what));
             };
             self.flight.answered += 1;
             let refused = summary.nested_error || summary.kind == reply::Kind::Error;
+            let expect = match place {
+                Place::Prelude if refused => return Err(refusal::of_guard(scanner.error_text())),
+                Place::Prelude => continue,
+                Place::Queued(expect) if refused => return Err(self.refusal(expect, scanner.error_text())),
+                Place::Queued(_) => {
+                    if self.exec_is_next() {
+                        scanner.open_next();
+                    }
+                    continue;
+                }
+                Place::Exec => match summary.kind {
+                    reply::Kind::Array(_) => continue,
+                    reply::Kind::Nil => {
+                        let what = "write to the target: the checkpoint was changed by somebody else";
+                        return Err(Error::new(ErrorKind::CheckpointChanged, what));
+                    }
+                    _ => return Err(refusal::of_guard(scanner.error_text())),
+                },
+                Place::Answer(expect) => expect,
+            };
             match expect.what {
                 What::Key if refused && self.keeps(scanner.error_text()) => kept += 1,
                 What::Setup if refused && self.keeps(scanner.error_text()) => {}
-                _ if refused => return Err(self.refusal(expect, scanner.error_text())),
+                _ if refused => return Err(self.broken(self.refusal(expect, scanner.error_text()))),
                 // `SET ... NX` on a key that is there, or a rebuilt one that has found one.
                 What::Key | What::Move if absent(expect.what, summary.kind) => match self.on_conflict {
                     OnConflict::Ignore => kept += 1,
-                    _ => return Err(self.refusal(expect, b"BUSYKEY Target key name already exists.")),
+                    _ => {
+                        let refusal = self.refusal(expect, b"BUSYKEY Target key name already exists.");
+                        return Err(self.broken(refusal));
+                    }
                 },
-                // EXEC without WATCH is never refused this way; a transaction that did not run is a lost write.
-                What::Command if summary.kind == reply::Kind::Nil && self.name(expect).as_str() == "EXEC" => {
-                    return Err(self.refusal(expect, b"EXECABORT the transaction did not run"));
+                What::Count(seq) if summary.kind != reply::Kind::Int(i64::try_from(seq).unwrap_or(-1)) => {
+                    let what = "write to the target: commands were refused, and those behind them applied";
+                    return Err(self.broken(Error::new(ErrorKind::Broken, what)));
                 }
                 // A key that was left out is missed too.
                 What::Deadline if summary.kind == reply::Kind::Int(0) && self.stats.unsupported().is_empty() => {
                     let what = format!("move a deadline at offset {}: the target no longer has the key", expect.offset);
-                    return Err(Error::new(ErrorKind::DeadlineMissed, what));
+                    return Err(self.broken(Error::new(ErrorKind::DeadlineMissed, what)));
                 }
                 What::Key | What::Move => keys += 1,
                 What::Command | What::Deadline => commands += 1,
-                What::Select | What::Setup | What::KeepAlive => {}
+                What::Select | What::Setup | What::Checkpoint | What::Count(_) | What::KeepAlive => {}
             }
         }
         self.stats.keys.add(keys + kept);
@@ -213,6 +238,9 @@ impl<'a> Lane<'a> {
                     self.stats.set_phase(Phase::Incremental);
                 }
             }
+            if let Some(position) = batch.position {
+                self.stats.position.set(position);
+            }
             if batch.wants_ack {
                 self.stats.ack_now.notify_one();
             }
@@ -220,6 +248,18 @@ impl<'a> Lane<'a> {
             // A full pool means that there is memory enough in it.
             let _ = self.spare.try_send(batch);
         }
+    }
+
+    /// The rest of a guarded batch applies all the same, and its checkpoint.
+    fn broken(&self, error: Error) -> Error {
+        let guarded = self.flight.batches.front().is_some_and(|batch| batch.guarded);
+        self.stats.broken.fetch_or(guarded, Relaxed);
+        error
+    }
+
+    /// Whether the next reply is that to the EXEC of the first batch.
+    fn exec_is_next(&self) -> bool {
+        self.flight.batches.front().is_some_and(|b| matches!(Place::of(b, self.flight.answered), Place::Exec))
     }
 
     /// Whether an error reply only says that the target has the key, or the library, and the user wants it kept.
@@ -246,6 +286,32 @@ impl<'a> Lane<'a> {
             offset => format!("at offset {offset}"),
         };
         Error::new(kind, format!("write to the target: it answers {name} {at} with `{shown}`"))
+    }
+}
+
+/// What a reply to a batch is.
+enum Place {
+    /// To what stands in front of the commands.
+    Prelude,
+    /// `+QUEUED` for a command.
+    Queued(Expect),
+    /// The header of the answer to EXEC.
+    Exec,
+    /// What a command answers.
+    Answer(Expect),
+}
+
+impl Place {
+    /// The place of reply number `n` to `batch`, which is less than [`Batch::replies`].
+    fn of(batch: &Batch, n: usize) -> Self {
+        let commands = batch.expects.len();
+        let n = if batch.guarded { n } else { n + Guard::PRELUDE + commands + 1 };
+        match n.checked_sub(Guard::PRELUDE) {
+            None => Self::Prelude,
+            Some(n) if n < commands => Self::Queued(batch.expects[n]),
+            Some(n) if n == commands => Self::Exec,
+            Some(n) => Self::Answer(batch.expects[n - commands - 1]),
+        }
     }
 }
 

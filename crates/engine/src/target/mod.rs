@@ -2,18 +2,25 @@
 //! and matches every reply to what it answers, and the commands that restore a value.
 
 mod batch;
+pub(crate) mod checkpoint;
+mod guard;
 mod hold;
 mod lane;
 mod modules;
+mod position;
 mod rebuild;
 mod refusal;
 mod restore;
 mod settle;
 
 pub(crate) use batch::{Batch, What};
+pub(crate) use checkpoint::{Checkpoint, Flags, LogId};
+pub(crate) use guard::Guard;
 pub(crate) use hold::SETTLE_KEYS;
 pub(crate) use lane::Lane;
 pub(crate) use modules::Modules;
+pub(crate) use position::Place;
 pub(crate) use rebuild::{Fed, Rebuild, decode_error, place};
+pub(crate) use refusal::ask;
 pub(crate) use restore::{Deadlines, Restore};
 pub(crate) use settle::{FIELDS, Settler, try_out};

@@ -42,6 +42,8 @@ const MOVE: &[u8] = b"if redis.call('EXISTS',KEYS[1])==0 then return 1 end \
 
 /// A value on its way.
 pub(crate) struct Rebuild {
+    /// Database of the source.
+    pub(crate) db: u32,
     decoder: ValueDecoder,
     to: To,
 }
@@ -101,11 +103,11 @@ impl Rebuild {
                 raw: Vec::new(),
             };
             let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
-            return Ok(Self { decoder, to: To::Payload(payload) });
+            return Ok(Self { db: entry.db, decoder, to: To::Payload(payload) });
         }
         let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
         if group == Group::Module {
-            return Ok(Self { decoder, to: To::Judged { db: entry.db } });
+            return Ok(Self { db: entry.db, decoder, to: To::Judged { db: entry.db } });
         }
         let target = abilities(&restore.server);
         let lacks = match group {
@@ -146,18 +148,18 @@ impl Rebuild {
         let expire_ms = entry.expire_ms.map_or(0, |at| restore.deadline(at));
         let (key, overwrite) = (entry.key.to_vec(), restore.overwrites());
         let build = Build { rebuilder, db: entry.db, key, place, expire_ms, overwrite };
-        Ok(Self { decoder, to: To::Commands(Box::new(build)) })
+        Ok(Self { db: entry.db, decoder, to: To::Commands(Box::new(build)) })
     }
 
     /// Reads the value of `entry` and leaves it out.
     pub(crate) fn leave_out(entry: &Entry<'_>) -> Self {
-        Self { decoder: ValueDecoder::new(entry.kind, DecodeLimits::default()), to: To::Nothing }
+        Self { db: entry.db, decoder: ValueDecoder::new(entry.kind, DecodeLimits::default()), to: To::Nothing }
     }
 
     /// Begins a value that is whole in memory. Of a stream, entries that are pending and deleted go along too, which
     /// needs a look ahead.
     pub(crate) fn begin_whole(restore: &Restore<'_>, entry: &Entry<'_>) -> Result<Self> {
-        let Self { decoder, to } = Self::begin(restore, entry)?;
+        let Self { db, decoder, to } = Self::begin(restore, entry)?;
         let to = match to {
             To::Commands(build) if entry.kind.group() == Group::Stream => {
                 let rebuilder = build.rebuilder.with_pending(pending(entry)?);
@@ -165,7 +167,7 @@ impl Rebuild {
             }
             to => to,
         };
-        Ok(Self { decoder, to })
+        Ok(Self { db, decoder, to })
     }
 
     /// Adds commands for what `input` holds of the value, until the batch is full, and says how many bytes of it are done

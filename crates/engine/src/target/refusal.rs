@@ -1,6 +1,7 @@
 //! What an error reply of the target means. Every error reply passes here; none is dropped.
 
-use keyferry_model::{ErrorKind, Side};
+use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_net::{Connection, Value, safe_text};
 
 use super::batch::What;
 
@@ -10,13 +11,14 @@ pub(crate) fn kind_of(text: &[u8], what: What) -> ErrorKind {
     let contains = |part: &[u8]| text.windows(part.len()).any(|w| w == part);
     match text.split(|&b| b == b' ').next().unwrap_or_default() {
         b"OOM" => ErrorKind::TargetFull,
-        b"MISCONF" => ErrorKind::TargetMisconf,
+        b"MISCONF" | b"NOREPLICAS" => ErrorKind::TargetMisconf,
         b"READONLY" => ErrorKind::TargetDemoted,
         b"BUSY" => ErrorKind::Timeout(side),
         b"LOADING" => ErrorKind::Loading(side),
         b"NOAUTH" | b"WRONGPASS" => ErrorKind::Auth(side),
         b"NOPERM" => ErrorKind::Permission(side),
         // Also within the error text of a script.
+        _ if contains(b"OOM command not allowed") => ErrorKind::TargetFull,
         _ if contains(b"BUSYKEY") => ErrorKind::KeyExists,
         _ if what == What::Select => ErrorKind::NoSuchDatabase,
         _ if contains(b"unknown command") || contains(b"Bad data format") || contains(b"DUMP payload version") => {
@@ -24,6 +26,27 @@ pub(crate) fn kind_of(text: &[u8], what: What) -> ErrorKind {
         }
         _ => ErrorKind::CommandRefused,
     }
+}
+
+/// Asks on a control connection; an error reply becomes an error whose kind is the one that the same reply to a write has.
+pub(crate) async fn ask(conn: &mut Connection, args: &[&[u8]]) -> Result<Value> {
+    match conn.ask(args).await? {
+        Value::Error(text) => {
+            let kind = match conn.kind_of(&text) {
+                ErrorKind::Protocol(_) => kind_of(&text, What::Setup),
+                kind => kind,
+            };
+            let name = String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned();
+            Err(Error::new(kind, format!("ask the target: it answers {name} with `{}`", safe_text(&text))))
+        }
+        value => Ok(value),
+    }
+}
+
+/// An error reply to what stands around the commands of a batch: nothing of it was written.
+pub(crate) fn of_guard(text: &[u8]) -> Error {
+    let shown = safe_text(text);
+    Error::new(kind_of(text, What::Checkpoint), format!("write to the target: it answers a transaction with `{shown}`"))
 }
 
 #[cfg(test)]

@@ -15,14 +15,13 @@ use std::{
 
 use keyferry_keyspace::info;
 use keyferry_model::{Error, ErrorKind, Result, Side};
-use keyferry_net::{Connection, Endpoint, Value, safe_text};
+use keyferry_net::{Connection, Endpoint, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    batch::What,
     hold::{SETTLE_FIELDS, SETTLE_KEYS},
-    refusal,
+    refusal::ask,
 };
 use crate::{Stats, backoff::Backoff, stream::Databases};
 
@@ -68,26 +67,38 @@ impl Settler<'_> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Ok(()),
-            result = self.settle() => result,
+            result = self.settle_whenever_needed() => result,
+        }
+    }
+
+    /// A target that has fallen back may have held deadlines again. It never ends but with an error.
+    async fn settle_whenever_needed(&self) -> Result<()> {
+        loop {
+            if !self.stats.is_settled() && self.stats.has_caught_up() {
+                self.settle().await?;
+            }
+            sleep(LOOK).await;
         }
     }
 
     async fn settle(&self) -> Result<()> {
-        while !self.stats.has_caught_up() {
-            sleep(LOOK).await;
-        }
-        self.stats.settling.store(true, Relaxed);
         let mut found = 0;
-        while !self.stats.is_settled() {
+        let generation = self.stats.generation.get();
+        while !self.stats.is_settled() && self.stats.generation.get() == generation {
             // What was decoded before this moment is on the target behind this wait, counted or settled by the stream.
+            self.stats.settling.store(true, Relaxed);
             let moves = self.stats.moves.get();
             let begun = Instant::now();
             while !self.stats.has_applied_since(begun) {
+                if self.stats.generation.get() != generation {
+                    return Ok(());
+                }
                 sleep(LOOK).await;
             }
             let n = self.pass().await?;
             found += n;
-            if n == 0 && self.stats.moves.get() == moves {
+            let same = self.stats.generation.get() == generation;
+            if n == 0 && same && self.stats.moves.get() == moves {
                 tracing::info!(deadlines = found, "the deadlines of the snapshot are no longer held");
                 self.stats.settled.store(true, Relaxed);
             }
@@ -193,22 +204,6 @@ impl Target<'_> {
             }
             cursor = next;
         }
-    }
-}
-
-/// An error reply becomes an error whose kind is the one that the same reply to a write has.
-async fn ask(conn: &mut Connection, args: &[&[u8]]) -> Result<Value> {
-    match conn.ask(args).await? {
-        Value::Error(text) => {
-            let kind = match conn.kind_of(&text) {
-                ErrorKind::Protocol(_) => refusal::kind_of(&text, What::Setup),
-                kind => kind,
-            };
-            let name = String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned();
-            let what = format!("set deadlines on the target: it answers {name} with `{}`", safe_text(&text));
-            Err(Error::new(kind, what))
-        }
-        value => Ok(value),
     }
 }
 

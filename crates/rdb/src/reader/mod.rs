@@ -33,6 +33,8 @@ pub struct Reader {
     /// File offset of the first unconsumed byte.
     offset: u64,
     crc: Crc,
+    /// It began at the start of the dump.
+    whole: bool,
     /// How far the item at the start of the input has been looked into.
     scan: Scan,
     /// The key (or the name of an AUX field), where it had to be decoded.
@@ -86,7 +88,34 @@ enum Found {
     },
 }
 
+/// Where a reader stands between two items: what is needed to go on from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Which family wrote the dump.
+    pub magic: Magic,
+    /// RDB version.
+    pub version: u32,
+    /// Database selected last.
+    pub db: u32,
+    /// File offset in bytes of the next item.
+    pub offset: u64,
+}
+
 impl Reader {
+    /// A reader that goes on where another one stood, when that had read the header. The checksum of the dump is not
+    /// verified: what came before is not read again.
+    #[must_use]
+    pub fn resume(limits: Limits, from: Position) -> Self {
+        let Position { magic, version, db, offset } = from;
+        Self { magic, version, db, offset, phase: Phase::Body, whole: false, ..Self::new(limits) }
+    }
+
+    /// Where the next item is. Not within a value that someone else reads.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { magic: self.magic, version: self.version, db: self.db, offset: self.offset }
+    }
+
     /// A reader at the start of a dump. Allocates a few KiB and later no more than `limits` allow.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
@@ -98,6 +127,7 @@ impl Reader {
             db: 0,
             offset: 0,
             crc: Crc::new(),
+            whole: true,
             scan: Scan::new(),
             key: Vec::new(),
             text: Vec::new(),

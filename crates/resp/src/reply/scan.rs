@@ -21,6 +21,8 @@ pub struct Scanner {
     /// Whether the current reply is or has an error.
     seen_error: bool,
     nested_error: bool,
+    /// The next reply is only read up to the header, when it is an array.
+    open_next: bool,
     error_text: Vec<u8>,
 }
 
@@ -60,9 +62,16 @@ impl Scanner {
             && let Some((used, kind)) = short_reply(input)
         {
             self.seen_error = false;
+            self.open_next = false;
             return Ok((used, Some(Summary { kind, nested_error: false })));
         }
         self.consume(input)
+    }
+
+    /// Of the next reply, when it is an array, only the header is consumed; its elements then follow as replies of their own.
+    /// For EXEC, whose elements answer one command each.
+    pub fn open_next(&mut self) {
+        self.open_next = true;
     }
 
     /// The text after `-` (or of a bulk error) of the first error in the last complete reply, at any depth, cut off after 512
@@ -99,6 +108,7 @@ impl Scanner {
                     nested_error: std::mem::take(&mut self.nested_error),
                 };
                 self.consumed = 0;
+                self.open_next = false;
                 return Ok((position(input, rest), Some(summary)));
             }
         }
@@ -196,7 +206,8 @@ impl Scanner {
             _ => (count, Kind::Array(count)),
         };
         let is_attribute = marker == b'|';
-        if elements == 0 {
+        let opened = self.open_next && marker == b'*' && self.frames.is_empty();
+        if elements == 0 || opened {
             self.state = State::Start;
             return Ok(if is_attribute { None } else { Some(kind) });
         }

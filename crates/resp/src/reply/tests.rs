@@ -47,6 +47,38 @@ fn plain(kind: Kind) -> (Summary, Vec<u8>) {
     (Summary { kind, nested_error: false }, Vec::new())
 }
 
+/// The elements of an opened array are replies of their own; what is no array is read as ever.
+#[test]
+fn an_array_can_be_opened() {
+    let input = b"+QUEUED\r\n*3\r\n:1\r\n-ERR no\r\n*2\r\n:5\r\n-ERR in\r\n*-1\r\n*1\r\n:7\r\n*0\r\n-EXECABORT x\r\n";
+    for cut in 1..input.len() {
+        let mut scanner = Scanner::new();
+        let mut found = Vec::new();
+        for mut piece in input.chunks(cut) {
+            while !piece.is_empty() {
+                if matches!(found.len(), 1 | 5 | 7 | 8) {
+                    scanner.open_next();
+                }
+                let (used, summary) = scanner.feed(piece).unwrap();
+                piece = &piece[used..];
+                found.extend(summary.map(|s| (s.kind, s.nested_error)));
+            }
+        }
+        let expected = [
+            (Kind::Status, false),
+            (Kind::Array(3), false),
+            (Kind::Int(1), false),
+            (Kind::Error, false),
+            (Kind::Array(2), true),
+            (Kind::Nil, false),
+            (Kind::Array(1), false),
+            (Kind::Array(0), false),
+            (Kind::Error, false),
+        ];
+        assert_eq!(found, expected, "cut into {cut}");
+    }
+}
+
 #[test]
 fn kinds() {
     for (input, kind) in [

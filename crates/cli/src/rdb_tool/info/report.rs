@@ -38,7 +38,7 @@ pub(super) fn json(info: &Info, out: &mut Vec<u8>) {
         "checksum": match info.checksum {
             Some(Checksum::Ok) => "ok",
             Some(Checksum::Disabled) => "disabled",
-            Some(Checksum::Absent) | None => "absent",
+            Some(Checksum::Absent | Checksum::Unchecked) | None => "absent",
         },
     });
     out.extend_from_slice(report.to_string().as_bytes());

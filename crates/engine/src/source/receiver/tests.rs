@@ -2,13 +2,14 @@
 
 use keyferry_model::Side;
 use keyferry_net::Stream;
+use keyferry_spool::{Head, Item, Limits, Spool, create};
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
-    sync::{mpsc, watch},
 };
 
 use super::*;
+use crate::source::handshake::Framing;
 
 async fn link() -> (Link, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -18,36 +19,41 @@ async fn link() -> (Link, TcpStream) {
     (link, theirs)
 }
 
+/// A spool of so many bytes for a snapshot that is longer than anything here.
+fn spool(dir: &tempfile::TempDir, max_bytes: u64) -> Spool {
+    let head = Head { replid: ReplId::NONE, offset: ReplOffset(0), framing: keyferry_spool::Framing::Length(1 << 30) };
+    create(&dir.path().join("t.spool"), head, Limits::with_max_bytes(max_bytes).fitting()).unwrap()
+}
+
 /// Runs a receiver over one link within a snapshot, where a lost link is the end.
-async fn receive(link: Link, chunks: mpsc::Sender<Chunk>, stats: &Stats) -> Result<()> {
+async fn receive(link: Link, writer: Writer, spool: Handle, stats: &Stats) -> Result<()> {
     let endpoint = Endpoint::parse(Side::Source, "redis://127.0.0.1:1").unwrap();
-    let (decoded_tx, decoded) = watch::channel(Decoded::default());
     let stop = CancellationToken::new();
     let receiver = Receiver {
         endpoint: &endpoint,
         stats,
-        decoded,
-        chunks,
-        replid: ReplId::parse(&[b'a'; 40]).unwrap(),
-        start: ReplOffset(0),
+        writer,
+        spool,
+        end: Some(SnapshotEnd::new(Framing::Length(1 << 30))),
+        replid: ReplId::NONE,
         retry_window: None,
         stop: &stop,
     };
-    // What was handed on counts as decoded at once.
-    decoded_tx.send_replace(Decoded { bytes: 5, stream_from: None });
     receiver.run(link).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_source_is_noticed_while_it_is_acknowledged() {
     let (link, mut peer) = link().await;
-    let (chunks_tx, mut chunks) = mpsc::channel(2);
+    let dir = tempfile::tempdir().unwrap();
+    let Spool { writer, mut reader, handle } = spool(&dir, 1 << 30);
     let stats = Stats::default();
     let begun = Timer::now();
-    let error = receive(link, chunks_tx, &stats).await.unwrap_err();
+    let error = receive(link, writer, handle, &stats).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout(Side::Source));
     assert_eq!(begun.elapsed(), SILENCE);
-    assert_eq!(&chunks.recv().await.unwrap().bytes[..], b"first");
+    let Some(Item::Block(block)) = reader.next().await.unwrap() else { panic!("no bytes") };
+    assert_eq!(&block.bytes[..], b"first");
     let mut heard = Vec::new();
     peer.read_to_end(&mut heard).await.unwrap();
     // Whole empty lines: of a bare LF, sources up to 4.0 take the byte behind it along.
@@ -58,10 +64,11 @@ async fn a_silent_source_is_noticed_while_it_is_acknowledged() {
 #[tokio::test(start_paused = true)]
 async fn a_source_that_waits_for_us_is_not_silent() {
     let (link, peer) = link().await;
-    // One place, which the first bytes take and nobody empties: nothing is read any more.
-    let (chunks_tx, _chunks) = mpsc::channel(1);
+    // The first bytes fit and no chunk behind them: nothing is read any more.
+    let dir = tempfile::tempdir().unwrap();
+    let Spool { writer, reader: _reader, handle } = spool(&dir, CHUNK as u64);
     let stats = Stats::default();
-    let waited = timeout(SILENCE * 10, receive(link, chunks_tx, &stats)).await;
+    let waited = timeout(SILENCE * 10, receive(link, writer, handle, &stats)).await;
     assert!(waited.is_err(), "it must go on waiting for room");
     drop(peer);
 }

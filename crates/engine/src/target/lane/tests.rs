@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::target::Checkpoint;
 
 async fn connected() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -84,18 +85,47 @@ async fn a_key_that_is_there_is_kept_or_ends_the_task() {
     }
 }
 
+/// A batch of two commands that says that 70 is applied: three replies in front, five commands queued, EXEC.
+fn guarded() -> Batch {
+    let checkpoint = Checkpoint { offset: 70, seq: 4, ..Checkpoint::BEGINNING };
+    let mut guard = Guard::new("t", 0, &checkpoint);
+    let mut batch = Batch::default();
+    guard.open(&mut batch);
+    batch.command(What::Command, 60, &[b"SET", b"a", b"v"]);
+    batch.command(What::Deadline, 70, &[b"PEXPIREAT", b"a", b"5"]);
+    guard.seal(&mut batch, Some(3), &checkpoint);
+    batch.applied = Some(70);
+    batch
+}
+
+const QUEUED: &str = "+OK\r\n:1\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
+
 #[tokio::test]
-async fn a_transaction_that_did_not_run_is_an_error() {
-    let mut exec = Batch::default();
-    exec.command(What::Command, 9, &[b"EXEC"]);
-    for replies in [b"*-1\r\n".as_slice(), b"*2\r\n+OK\r\n-WRONGTYPE x\r\n"] {
-        let mut again = Batch::default();
-        again.command(What::Command, 9, &[b"EXEC"]);
-        let (result, _) = run(OnConflict::Abort, vec![again], replies).await;
-        assert_eq!(result.unwrap_err().kind(), ErrorKind::CommandRefused);
-    }
-    let (result, _) = run(OnConflict::Abort, vec![exec], b"*2\r\n+OK\r\n:0\r\n").await;
+async fn a_transaction_applies_as_a_whole_or_not_at_all() {
+    let end = "*5\r\n+OK\r\n:1\r\n+OK\r\n:0\r\n:4\r\n";
+    let twice = format!("{QUEUED}{end}{QUEUED}{end}").leak().as_bytes();
+    let (result, stats) = run(OnConflict::Abort, vec![guarded(), guarded()], twice).await;
     result.unwrap();
+    assert_eq!((stats.commands.get(), stats.applied.get(), stats.broken.load(Relaxed)), (4, 70, false));
+    let oom = "+OK\r\n:1\r\n+OK\r\n-OOM no\r\n";
+    for (replies, kind, broken) in [
+        // Somebody else has changed the checkpoint.
+        (format!("{QUEUED}*-1\r\n"), ErrorKind::CheckpointChanged, false),
+        // Nothing is written when a command is refused before the transaction runs.
+        (oom.to_owned(), ErrorKind::TargetFull, false),
+        ("-NOAUTH x\r\n".to_owned(), ErrorKind::Auth(Side::Target), false),
+        (format!("{QUEUED}-EXECABORT x\r\n"), ErrorKind::CommandRefused, false),
+        // The rest is written when one is refused while it runs.
+        (format!("{QUEUED}*5\r\n-WRONGTYPE x\r\n:1\r\n"), ErrorKind::CommandRefused, true),
+        (format!("{QUEUED}*5\r\n-OOM x\r\n:1\r\n"), ErrorKind::TargetFull, true),
+        (format!("{QUEUED}*5\r\n+OK\r\n:0\r\n"), ErrorKind::DeadlineMissed, true),
+        // The batch before it did not apply.
+        (format!("{QUEUED}*5\r\n+OK\r\n:1\r\n+OK\r\n:0\r\n:3\r\n"), ErrorKind::Broken, true),
+    ] {
+        let (result, stats) = run(OnConflict::Abort, vec![guarded()], replies.clone().leak().as_bytes()).await;
+        assert_eq!(result.unwrap_err().kind(), kind, "{replies:?}");
+        assert_eq!((stats.applied.get(), stats.broken.load(Relaxed)), (0, broken), "{replies:?}");
+    }
 }
 
 #[tokio::test]
@@ -104,8 +134,6 @@ async fn a_deadline_of_a_key_that_is_gone_is_an_error() {
     let (result, stats) = run(OnConflict::Abort, deadlines(), b":1\r\n:0\r\n").await;
     assert_eq!(result.unwrap_err().kind(), ErrorKind::DeadlineMissed);
     assert_eq!(stats.applied.get(), 0);
-    // Within a transaction its reply is QUEUED.
-    run(OnConflict::Abort, deadlines(), b"+QUEUED\r\n+QUEUED\r\n").await.0.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,223 @@
+//! The target side of a task: one session after the other, each with a connection of its own, each beginning where the
+//! checkpoint on the target says.
+//!
+//! Invariants:
+//! - A session writes behind what its own look at the checkpoint has found. A target that has lost its last writes gets
+//!   them again from the spool.
+//! - Each session has an epoch of its own: what an earlier connection still has on its way does not apply any more.
+//! - What was refused within a transaction whose rest applied is never tried again: both sides differ then, and the
+//!   checkpoint says so before the task ends.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use keyferry_keyspace::ReplOffset;
+use keyferry_model::{Error, ErrorKind, Result, Retry, Side};
+use keyferry_net::Connection;
+use keyferry_spool::{Handle, Item, Reader};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backoff::Backoff,
+    begin::Task,
+    checks::Facts,
+    run::{BATCHES, CHUNKS, SPARE},
+    source::{Chunk, Framing},
+    stream::{Apply, Databases, Expiry, Older, Plan},
+    target::{Checkpoint, Deadlines, Guard, Lane, Restore, place},
+};
+
+/// What all sessions of one log have in common.
+pub(crate) struct Sessions<'a> {
+    pub(crate) task: Task<'a>,
+    pub(crate) facts: &'a Facts,
+    pub(crate) databases: Databases,
+    pub(crate) framing: Framing,
+    pub(crate) spool: Handle,
+    /// Cancelled by whoever finds that the work is done.
+    pub(crate) done: &'a CancellationToken,
+    /// Cancelled by the user.
+    pub(crate) stop: &'a CancellationToken,
+}
+
+impl Sessions<'_> {
+    /// Writes what the spool holds from `checkpoint` on, over as many connections as it takes, until `done`.
+    ///
+    /// Gives the checkpoint with which the last connection began. Errors: `SpoolDropped` when the target has fallen back behind what is kept; `TakenOver`; what trying again cannot
+    /// help.
+    pub(crate) async fn run(&self, conn: Connection, checkpoint: Checkpoint, mut reader: Reader) -> Result<Checkpoint> {
+        let mut next = (conn, checkpoint);
+        let mut backoff = Backoff::new(self.task.spec.retry_window);
+        loop {
+            let (conn, checkpoint) = next;
+            let before = self.task.stats.position.get();
+            let Err(lost) = self.session(conn, checkpoint, &mut reader).await else { return Ok(checkpoint) };
+            let stats = self.task.stats;
+            if stats.broken.load(Relaxed) {
+                if let Err(e) = self.task.place().note_broken(checkpoint.epoch).await {
+                    tracing::warn!(error = %e, "the checkpoint could not be marked: begin anew with --restart");
+                }
+                return Err(lost);
+            }
+            // With `done` alone, what was wanted may not be on the target as a whole.
+            if self.stop.is_cancelled() {
+                return Ok(checkpoint);
+            }
+            if self.done.is_cancelled() {
+                return Err(lost);
+            }
+            if !is_of_target(lost.kind()) || lost.kind().policy().retry != Retry::Backoff {
+                return Err(lost);
+            }
+            tracing::warn!(error = %lost, "the target is lost, trying again");
+            stats.set_lost(Side::Target, true);
+            stats.note_error(&lost);
+            if stats.position.get() != before {
+                backoff = Backoff::new(self.task.spec.retry_window);
+            }
+            let mut error = lost;
+            next = loop {
+                if !backoff.again(error, self.stop).await? {
+                    return Ok(checkpoint);
+                }
+                let reopened = tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return Ok(checkpoint),
+                    reopened = self.reopen(checkpoint) => reopened,
+                };
+                match reopened {
+                    Ok(next) => break next,
+                    Err(e) => error = e,
+                }
+                stats.note_error(&error);
+            };
+            stats.set_lost(Side::Target, false);
+            stats.resume(&next.1);
+        }
+    }
+
+    /// Connects again, and looks what the target has. `ours`: a checkpoint of this process.
+    async fn reopen(&self, ours: Checkpoint) -> Result<(Connection, Checkpoint)> {
+        let place = self.task.place();
+        let mut conn = place.connect().await?;
+        let found = place.take(&mut conn, Some(ours.epoch)).await?;
+        let gone = |what: &str| {
+            let what = format!("go on with the target {}: {what}", self.task.target);
+            Error::new(ErrorKind::SpoolDropped, what)
+        };
+        let Some(found) = found else { return Err(gone("it no longer has the position of this task")) };
+        if found.flags.broken {
+            return Err(Error::new(ErrorKind::Broken, "go on with the target: a command was refused"));
+        }
+        if found.log != ours.log {
+            return Err(gone("it has fallen back to before this full sync"));
+        }
+        let position = self.position(&found).unwrap_or_default();
+        if position < self.spool.start() {
+            return Err(gone("it has fallen back to before what the spool keeps"));
+        }
+        tracing::info!(offset = found.offset, "the target is back");
+        Ok((conn, found))
+    }
+
+    /// The position in the log that a checkpoint stands for.
+    fn position(&self, checkpoint: &Checkpoint) -> Option<u64> {
+        match checkpoint.snapshot {
+            Some(at) => Some(at.offset),
+            None => self.spool.head().position_of(self.spool.stream_from()?, ReplOffset(checkpoint.offset)),
+        }
+    }
+
+    async fn session(&self, conn: Connection, checkpoint: Checkpoint, reader: &mut Reader) -> Result<()> {
+        let Task { spec, stats, .. } = self.task;
+        let position = self.position(&checkpoint);
+        let position = position.ok_or_else(|| Error::new(ErrorKind::Internal, "find the checkpoint in the spool"))?;
+        reader.seek(position)?;
+        stats.position.set(position);
+        let place_of_task = self.task.place();
+        let mut modules = self.facts.modules.clone();
+        // The snapshot says it too, at its start, which is not read again.
+        modules.written_by(&self.facts.source);
+        let vectors = (modules.vector_sets(), modules.read_vectors_of(&self.facts.source));
+        let restore = Restore {
+            modules,
+            stats,
+            server: self.facts.target,
+            on_conflict: spec.on_conflict,
+            on_unsupported: spec.on_unsupported,
+            place: place(&spec.task),
+            deadlines: if self.facts.holds(spec) { Deadlines::Held } else { Deadlines::Exact },
+        };
+        let older = Older::new(&self.facts.source, &self.facts.target, spec.on_unsupported, &restore.place)
+            .with_vector_sets(vectors.0, vectors.1, &self.facts.source);
+        let plan = Plan {
+            older,
+            databases: self.databases,
+            expiry: Expiry::new(spec.ttl_grace, &self.facts.source, &self.facts.target),
+            framing: self.framing,
+            stream_from: self.spool.stream_from(),
+            full_only: spec.full_only,
+            target_databases: self.facts.target_databases,
+        };
+        let guard = Guard::new(place_of_task.task, place_of_task.db, &checkpoint);
+        let (chunks_tx, chunks) = mpsc::channel(CHUNKS);
+        let (batches_tx, batches) = mpsc::channel(BATCHES);
+        let (spare_tx, spare) = mpsc::channel(SPARE);
+        let mut apply = Apply::new(stats, restore, plan, Some(guard), checkpoint);
+        let lane = Lane::new(conn.into_parts().0, stats, spec.on_conflict, spare_tx);
+        let fed = self.done.child_token();
+        let work = async {
+            tokio::try_join!(
+                feed(reader, chunks_tx, &fed),
+                async {
+                    let result = apply.run(chunks, batches_tx, spare).await;
+                    // Nothing more is wanted of the spool.
+                    fed.cancel();
+                    result
+                },
+                lane.run(batches),
+            )
+        };
+        work.await?;
+        // Ends the other parts also when the snapshot was all that was wanted: it is there, and answered.
+        self.done.cancel();
+        Ok(())
+    }
+}
+
+/// Hands on what the spool has, until `stop` or until nobody wants more.
+async fn feed(reader: &mut Reader, chunks: mpsc::Sender<Chunk>, stop: &CancellationToken) -> Result<()> {
+    loop {
+        let item = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            item = reader.next() => item?,
+        };
+        match item {
+            Some(Item::Block(block)) => {
+                let chunk = Chunk { bytes: block.bytes, received_ms: block.received_ms };
+                if chunks.send(chunk).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Some(Item::Note { .. }) => {}
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Whether an error says something of the target.
+fn is_of_target(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::Resolve(Side::Target)
+            | ErrorKind::Connect(Side::Target)
+            | ErrorKind::Loading(Side::Target)
+            | ErrorKind::Timeout(Side::Target)
+            | ErrorKind::Lost(Side::Target)
+            | ErrorKind::TargetFull
+            | ErrorKind::TargetDemoted
+            | ErrorKind::TargetMisconf
+            | ErrorKind::CheckpointChanged
+    )
+}

@@ -1,0 +1,155 @@
+//! Reading the checkpoint of a task, and taking the task over.
+//!
+//! On the target it is a hash: `v` the bytes of the checkpoint, `n` how many batches have applied since the epoch began.
+//!
+//! Invariants:
+//! - Taking over is one step: from then on nothing applies that an earlier holder or connection has on its way, and what it
+//!   gives is all that they have done.
+//! - Where `n` is not the number of the last batch, one before it is missing: nobody goes on from there.
+
+use keyferry_keyspace::info;
+use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_net::{Connection, Endpoint, Value};
+
+use super::{
+    checkpoint::{self, Checkpoint},
+    refusal::ask,
+};
+
+/// Makes holder `ARGV[1]` the holder, with an epoch above all before it and above `ARGV[2]`. Answers what was there, or
+/// nothing. When `ARGV[3]` is 1 it gives way to another holder with an epoch above `ARGV[2]`, and answers 0.
+const TAKE: &[u8] = b"local v,n=redis.call('HGET',KEYS[1],'v'),redis.call('HGET',KEYS[1],'n') \
+    if not v then return {} end \
+    if string.sub(v,1,4)~='KFC1' then return {v,'0'} end \
+    local e,ours=0,tonumber(ARGV[2]) for i=12,5,-1 do e=e*256+string.byte(v,i) end \
+    if ARGV[3]=='1' and string.sub(v,21,28)~=ARGV[1] and e>ours then return 0 end \
+    e=math.max(e,ours)+1 local text='' \
+    for i=1,8 do text=text..string.char(e%256) e=math.floor(e/256) end \
+    redis.call('HMSET',KEYS[1],'v',string.sub(v,1,4)..text..string.rep(string.char(0),8)..ARGV[1]..string.sub(v,29),'n','0') \
+    return {v,n}";
+
+/// Puts `ARGV[2]`, or nothing when it is empty, where `ARGV[1]` says whose checkpoint is there, or that there is none.
+const PUT: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
+    if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
+    if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('HMSET',KEYS[1],'v',ARGV[2],'n','0') end return 1";
+
+/// Where the position of one task is kept.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) task: &'a str,
+    /// Database of the target.
+    pub(crate) db: u32,
+    /// This process.
+    pub(crate) holder: u64,
+}
+
+impl Place<'_> {
+    /// Connects to a primary, with the database of the checkpoint selected.
+    ///
+    /// Errors: those of [`Connection::open`], and `TargetDemoted`.
+    pub(crate) async fn connect(&self) -> Result<Connection> {
+        let mut conn = Connection::open(self.endpoint).await?;
+        if info::field(conn.info("replication").await?.as_bytes(), "role") == Some("slave") {
+            let what = format!("write to the target {}: it is a replica", self.endpoint);
+            return Err(Error::new(ErrorKind::TargetDemoted, what));
+        }
+        ask(&mut conn, &[b"SELECT", self.db.to_string().as_bytes()]).await?;
+        Ok(conn)
+    }
+
+    /// The checkpoint that is there. What is on its way from an earlier connection may still change it.
+    ///
+    /// Errors: `Checkpoint`, `Broken`.
+    pub(crate) async fn read(&self, conn: &mut Connection) -> Result<Option<Checkpoint>> {
+        let key = checkpoint::key(self.task);
+        match ask(conn, &[b"HMGET", &key, b"v", b"n"]).await? {
+            Value::Array(found) if matches!(&found[..], [Value::Bulk(_), _]) => self.decode(&found).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes the task over, from whoever has it; gives the checkpoint as it is now. `ours`: the epoch of this process's last
+    /// connection, when it had one.
+    ///
+    /// Errors: as [`Self::read`]; `TakenOver` when this process had the task and another has it now.
+    pub(crate) async fn take(&self, conn: &mut Connection, ours: Option<u64>) -> Result<Option<Checkpoint>> {
+        let key = checkpoint::key(self.task);
+        let (epoch, had): (_, &[u8]) = (ours.unwrap_or_default(), if ours.is_some() { b"1" } else { b"0" });
+        let holder = self.holder.to_le_bytes();
+        match ask(conn, &[b"EVAL", TAKE, b"1", &key, &holder, epoch.to_string().as_bytes(), had]).await? {
+            Value::Array(found) if found.is_empty() => Ok(None),
+            Value::Array(found) => {
+                let found = self.decode(&found)?;
+                let epoch = found.epoch.max(epoch) + 1;
+                Ok(Some(Checkpoint { epoch, seq: 0, holder: self.holder, ..found }))
+            }
+            _ => Err(self.taken_over()),
+        }
+    }
+
+    /// Puts `to` in the place of `from`, which must still be there; `None` stands for no checkpoint.
+    ///
+    /// Errors: `TakenOver` when another one is there.
+    pub(crate) async fn put(
+        &self,
+        conn: &mut Connection,
+        from: Option<&Checkpoint>,
+        to: Option<&Checkpoint>,
+    ) -> Result<()> {
+        let key = checkpoint::key(self.task);
+        let from = from.map_or(Vec::new(), |c| c.owner().to_vec());
+        let to = to.map_or(Vec::new(), |c| c.encode().to_vec());
+        match ask(conn, &[b"EVAL", PUT, b"1", &key, &from, &to]).await? {
+            Value::Int(1) => Ok(()),
+            _ => Err(self.taken_over()),
+        }
+    }
+
+    /// Removes whatever is there.
+    pub(crate) async fn remove(&self, conn: &mut Connection) -> Result<()> {
+        ask(conn, &[b"DEL", &checkpoint::key(self.task)]).await.map(|_| ())
+    }
+
+    /// Notes that both sides differ. What is on its way does not apply behind it. `epoch`: that of the last connection.
+    pub(crate) async fn note_broken(&self, epoch: u64) -> Result<()> {
+        let mut conn = self.connect().await?;
+        let Some(found) = self.take(&mut conn, Some(epoch)).await? else { return Ok(()) };
+        let mut broken = found;
+        broken.flags.broken = true;
+        self.put(&mut conn, Some(&found), Some(&broken)).await
+    }
+
+    /// Removes the checkpoint when it says that everything up to `applied` is there: the task has ended. `epoch`: that of
+    /// the last connection.
+    ///
+    /// Errors: `Lost` when the target no longer has all that it has answered.
+    pub(crate) async fn forget(&self, epoch: u64, applied: u64) -> Result<()> {
+        let mut conn = self.connect().await?;
+        let found = self.take(&mut conn, Some(epoch)).await?;
+        match found.filter(|found| found.snapshot.is_none() && found.offset >= applied) {
+            Some(found) => self.put(&mut conn, Some(&found), None).await,
+            None => {
+                let what = "end the task: the target no longer has all that it has answered";
+                Err(Error::new(ErrorKind::Lost(Side::Target), what))
+            }
+        }
+    }
+
+    fn decode(&self, found: &[Value]) -> Result<Checkpoint> {
+        let bytes = found.first().and_then(Value::as_bytes).unwrap_or_default();
+        let checkpoint = Checkpoint::decode(bytes)?;
+        let applied = found.get(1).and_then(Value::as_bytes).and_then(|n| std::str::from_utf8(n).ok()?.parse().ok());
+        if applied != Some(checkpoint.seq) {
+            let what = format!("go on with task `{}`: commands in front of its position were refused", self.task);
+            return Err(Error::new(ErrorKind::Broken, what));
+        }
+        Ok(checkpoint)
+    }
+
+    fn taken_over(&self) -> Error {
+        let what =
+            format!("write to the target {}: another process has taken over task `{}`", self.endpoint, self.task);
+        Error::new(ErrorKind::TakenOver, what)
+    }
+}
