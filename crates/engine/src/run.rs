@@ -25,8 +25,8 @@ use crate::{
     target::Settler,
 };
 
-/// Chunks between spool and decoder: at 256 KiB each, 2 MiB.
-pub(crate) const CHUNKS: usize = 8;
+/// Chunks between spool and decoder: up to 1 MiB each when they come from the disk.
+pub(crate) const CHUNKS: usize = 4;
 /// Batches between decoder and lane: one, since a batch may hold a value of any size; the lane has its own bound for
 /// what is in flight.
 pub(crate) const BATCHES: usize = 1;

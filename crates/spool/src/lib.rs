@@ -4,7 +4,7 @@
 //! - What the reader hands out is what the writer took, byte for byte and in order: from memory while the reader keeps
 //!   up, from files otherwise. Every byte that comes from a file has passed a checksum that also covers its position
 //!   and its log.
-//! - Whatever ends the process, the files hold a log of which a prefix is whole, and [`open`] finds that prefix. A
+//! - Whatever ends the process, the files hold a log of which a prefix is whole, and [`open()`] finds that prefix. A
 //!   fault in front of it is an error with file and byte, never skipped.
 //! - Nothing is dropped but what was released. At the limit, and when the disk is full, the writer waits.
 //! - Memory is bounded by [`Limits::tail`] and the block that passes it.

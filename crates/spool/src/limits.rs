@@ -26,8 +26,9 @@ impl Limits {
     pub const MARGIN: u64 = 64 << 20;
     /// Small enough that little is held up by one position, large enough that a full log is some 160 files.
     pub const SEGMENT: u64 = 64 << 20;
-    /// A few hundred milliseconds of a fast source: pauses of a target shorter than that cost no read.
-    pub const TAIL: usize = 16 << 20;
+    /// Some ten milliseconds of a fast source: pauses of a target shorter than that cost no read. With four times as much a
+    /// full copy is no faster.
+    pub const TAIL: usize = 4 << 20;
 
     /// The default bounds with another limit on disk.
     pub fn with_max_bytes(max_bytes: u64) -> Self {

@@ -18,7 +18,7 @@ enum Since {
 /// A command with its arguments.
 ///
 /// Words are parted by spaces, except between single quotes. `$` stands for the name of the run, so that runs do not
-/// meet; what stands in braces is filled in when it is sent, see [`super::fill`].
+/// meet; what stands in braces is filled in when it is sent, see `fill`.
 #[derive(Debug, Clone, Copy)]
 pub struct Call {
     words: &'static str,

@@ -55,7 +55,8 @@ pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures
         keyferry.signal(Signal::TERM)?;
         let exit = keyferry.wait_exit(Duration::from_secs(10))?;
         ensure!(exit.code() == 130, "keyferry ended with {}: {}", exit.status, exit.stderr);
-        ensure!(source.keys()? == target.keys()?, "the target holds another number of keys");
+        // A task that was interrupted keeps its position there.
+        ensure!(source.keys()? + 1 == target.keys()?, "the target holds another number of keys");
         let (native, ours) = (&natives[natives.len() - 1], &ours[ours.len() - 1]);
         println!(
             "incremental {run}/{runs}: native {:.2} s ({:.3} s after the end), ours {:.2} s ({:.3} s)",
