@@ -57,8 +57,10 @@ enum Found {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Before {
     Nothing,
-    /// A position, and no data that would have to go.
+    /// A position that is not wanted any more.
     Forgotten,
+    /// A position, and nothing of the data yet.
+    Untouched,
     /// What an earlier full sync has brought.
     Copied,
 }
@@ -133,7 +135,7 @@ impl<'a> Task<'a> {
             return Err(Error::new(ErrorKind::Checkpoint, what));
         }
         let received = ReplOffset(old.offset);
-        if let Some(opened) = self.spool_with(&old)? {
+        if let Some(opened) = self.spool_with(&old).await? {
             let end = opened.stream_from.and_then(|from| opened.head.offset_at(from, opened.end));
             let handle = opened.spool.handle.clone();
             let (mut lost, mut unwanted) = (received, None);
@@ -145,7 +147,7 @@ impl<'a> Task<'a> {
                         spool.writer.note(Note::Replid(replid));
                     }
                     tracing::info!(offset = old.offset, "going on from the spool");
-                    return self.go_on(facts, link, spool, None).await;
+                    return self.go_on(facts, link, spool, &old, None).await;
                 }
                 (lost, unwanted) = (end, Some(link));
             }
@@ -163,11 +165,11 @@ impl<'a> Task<'a> {
         let spool = spool::create(&self.spec.spool_dir, head, self.limits()?)?;
         tracing::info!(offset = old.offset, "going on from the source");
         let log = log_of(&spool.handle);
-        self.go_on(facts, link, spool, Some((log, replid))).await
+        self.go_on(facts, link, spool, &old, Some((log, replid))).await
     }
 
     /// The spool of the log that `old` speaks of, when it holds its position.
-    fn spool_with(&self, old: &Checkpoint) -> Result<Option<Opened>> {
+    async fn spool_with(&self, old: &Checkpoint) -> Result<Option<Opened>> {
         let opened = match spool::open(&self.spec.spool_dir, self.limits()?) {
             Ok(opened) => opened,
             Err(e) if matches!(e.kind(), ErrorKind::SpoolCorrupt | ErrorKind::SpoolVersion) => {
@@ -192,7 +194,14 @@ impl<'a> Task<'a> {
             };
             log == old.log && position.is_some_and(|at| (opened.start..=opened.end).contains(&at))
         };
-        Ok(holds(&opened).then_some(opened))
+        if holds(&opened) {
+            return Ok(Some(opened));
+        }
+        // Another one is going to be in its place.
+        let handle = opened.spool.handle.clone();
+        drop(opened);
+        handle.ended().await;
+        Ok(None)
     }
 
     /// A full sync on top of what an earlier one has left.
@@ -221,8 +230,8 @@ impl<'a> Task<'a> {
             Some(link) => link,
             None => psync(self.source, None).await?,
         };
-        let before = if untouched { Before::Forgotten } else { Before::Copied };
-        self.full(facts, link, before, old.flags.owner).await
+        let before = if untouched { Before::Untouched } else { Before::Copied };
+        self.full(facts, link, before, old.flags.owner || clear).await
     }
 
     /// A full sync of what `link` brings. `owner`: all that is in the chosen databases is this task's.
@@ -243,16 +252,16 @@ impl<'a> Task<'a> {
         let mut epoch = now_ms();
         if before != Before::Nothing {
             match place.take(&mut conn, None).await {
+                Ok(Some(old)) if before == Before::Untouched && old.snapshot.is_none_or(|at| at.offset > 0) => {
+                    let what = "copy everything: what was on its way has come in between";
+                    return Err(Error::new(ErrorKind::CheckpointChanged, what));
+                }
                 Ok(old) => epoch = epoch.max(old.map_or(0, |old| old.epoch)),
                 Err(e) if !matches!(e.kind(), ErrorKind::Checkpoint | ErrorKind::Broken) => return Err(e),
                 Err(_) => {}
             }
-            place.remove(&mut conn).await?;
         }
-        // The source has begun to send: now, and not earlier, the target is emptied when that is wanted.
-        if before == Before::Copied || self.spec.on_conflict == OnConflict::Clear {
-            self.empty_target(&mut conn, &facts).await?;
-        }
+        let held = facts.holds(self.spec) && matches!(self.spec.on_conflict, OnConflict::Ignore | OnConflict::Replace);
         let checkpoint = Checkpoint {
             epoch: epoch + 1,
             seq: 0,
@@ -264,8 +273,23 @@ impl<'a> Task<'a> {
             source_db: 0,
             chosen: self.source.db,
             keys: 0,
-            flags: Flags { owner, ..Flags::default() },
+            // A target that had keys may have held ones from before.
+            flags: Flags { owner, held_keys: held, ..Flags::default() },
         };
+        // The source has begun to send: now, and not earlier, the target is emptied when that is wanted.
+        if before == Before::Copied || self.spec.on_conflict == OnConflict::Clear {
+            match self.empty_target(&mut conn, &facts, &place, &checkpoint).await {
+                Ok(()) => return Ok(Begun { facts, link, spool, conn, checkpoint }),
+                // There is no room for the checkpoint before the rest is gone.
+                Err(e) if e.kind() == ErrorKind::TargetFull => {
+                    let command: &[u8] = if self.source.db.is_some() { b"FLUSHDB" } else { b"FLUSHALL" };
+                    ask(&mut conn, &[command]).await?;
+                }
+                Err(e) => return Err(e),
+            }
+        } else if before != Before::Nothing {
+            place.remove(&mut conn).await?;
+        }
         let mut backoff = Backoff::new(Some(EMPTYING));
         while let Err(e) = place.put(&mut conn, None, Some(&checkpoint)).await {
             // What was removed is freed in the background.
@@ -277,29 +301,59 @@ impl<'a> Task<'a> {
         Ok(Begun { facts, link, spool, conn, checkpoint })
     }
 
-    /// Removes everything from the chosen databases.
-    async fn empty_target(&self, conn: &mut Connection, facts: &Facts) -> Result<()> {
-        let mut command: Vec<&[u8]> = if self.source.db.is_some() { vec![b"FLUSHDB"] } else { vec![b"FLUSHALL"] };
-        // A large target would be deaf for seconds.
-        if facts.target.async_flush() {
-            command.push(b"ASYNC");
+    /// Removes everything from the chosen databases and writes the checkpoint, in one step: who finds the target later finds
+    /// what was there before with its position, or nothing but the new one.
+    async fn empty_target(
+        &self,
+        conn: &mut Connection,
+        facts: &Facts,
+        place: &Place<'_>,
+        checkpoint: &Checkpoint,
+    ) -> Result<()> {
+        ask(conn, &[b"MULTI"]).await?;
+        let queued = async {
+            // Libraries belong to no database, and a function of the same name in another one is refused. They go first: a
+            // target that saves itself within FLUSHALL, and ends there, would come back with libraries and without the rest.
+            if self.source.db.is_none() && facts.target.functions() {
+                ask(conn, &[b"FUNCTION", b"FLUSH"]).await?;
+            }
+            let mut command: Vec<&[u8]> = if self.source.db.is_some() { vec![b"FLUSHDB"] } else { vec![b"FLUSHALL"] };
+            // A large target would be deaf for seconds.
+            if facts.target.async_flush() {
+                command.push(b"ASYNC");
+            }
+            ask(conn, &command).await?;
+            place.queue(conn, checkpoint).await
+        };
+        let result = queued.await;
+        if let Err(e) = result {
+            ask(conn, &[b"DISCARD"]).await?;
+            return Err(e);
         }
-        // Libraries belong to no database, and a function of the same name in another one is refused. They go first: a
-        // target that saves itself within FLUSHALL, and ends there, would come back with libraries and without anything else.
-        if self.source.db.is_none() && facts.target.functions() {
-            ask(conn, &[b"FUNCTION", b"FLUSH"]).await?;
-        }
-        ask(conn, &command).await?;
-        Ok(())
+        ask(conn, &[b"EXEC"]).await.map(|_| ())
     }
 
     /// Takes over where the task is now. `log`: the new log, with the id of its history, when it is one.
-    async fn go_on(&self, facts: Facts, link: Link, spool: Spool, log: Option<(LogId, ReplId)>) -> Result<Begun> {
+    async fn go_on(
+        &self,
+        facts: Facts,
+        link: Link,
+        spool: Spool,
+        old: &Checkpoint,
+        log: Option<(LogId, ReplId)>,
+    ) -> Result<Begun> {
         let place = self.place();
         let mut conn = place.connect().await?;
         let gone = || Error::new(ErrorKind::CheckpointChanged, "take the task over: its position is no longer there");
         let taken = place.take(&mut conn, None).await?.ok_or_else(gone)?;
+        if taken.flags.broken {
+            return Err(Error::new(ErrorKind::Broken, "take the task over: a command was refused"));
+        }
         let checkpoint = match log {
+            // What was decided on may have moved on, and not anywhere else.
+            Some(_) if taken.log != old.log || taken.snapshot.is_some() || taken.offset < old.offset => {
+                return Err(gone());
+            }
             Some((log, replid)) => {
                 let checkpoint = Checkpoint { log, replid, ..taken };
                 place.put(&mut conn, Some(&taken), Some(&checkpoint)).await?;

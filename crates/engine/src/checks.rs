@@ -162,7 +162,8 @@ pub(crate) async fn count_databases(conn: &mut Connection) -> Result<u32> {
         // Nearly all have 16.
         let middle = if high > low.max(8) * 2 { low.max(8) * 2 } else { low + (high - low) / 2 };
         match conn.ask(&[b"SELECT", middle.to_string().as_bytes()]).await? {
-            Value::Error(_) => high = middle,
+            Value::Error(text) if text.starts_with(b"ERR") => high = middle,
+            Value::Error(text) => return Err(conn.refused(conn.kind_of(&text), "SELECT", &text)),
             _ => low = middle,
         }
     }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, Retry, Side, SyncSpec};
+use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec};
 use keyferry_net::Endpoint;
 use keyferry_spool::{self as spool, Handle, State};
 use tokio::time::sleep;
@@ -116,17 +116,19 @@ impl Task<'_> {
             };
             let error = match result {
                 Ok(outcome) => return Ok(outcome),
+                // It may be promoted again, as `Place::connect` takes it.
+                Err(e) if wrote && e.kind() == ErrorKind::TargetReplica => {
+                    Error::new(ErrorKind::TargetDemoted, "go on with the target").caused_by(e)
+                }
                 Err(e) => e,
             };
             let again = match error.kind() {
+                // Both sides differ: see `session.rs`.
+                _ if self.stats.broken.load(Relaxed) => false,
                 // A server that says that it will be there soon is waited for.
                 ErrorKind::Loading(_) | ErrorKind::NoMasterLink => true,
                 _ if anew => true,
                 // Anything else at the start is for the user to see now.
-                // Both sides differ: see `session.rs`.
-                _ if self.stats.broken.load(Relaxed) => false,
-                // It may be promoted again, as `Place::connect` takes it.
-                ErrorKind::TargetReplica => wrote,
                 _ => wrote && error.kind().policy().retry == Retry::Backoff,
             };
             if !again {
@@ -135,7 +137,7 @@ impl Task<'_> {
             tracing::warn!(error = %error, "waiting");
             self.stats.set_phase(Phase::Connecting);
             self.stats.note_error(&error);
-            if anew || error.kind() == ErrorKind::TargetReplica {
+            if anew {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => return Ok(Outcome::Interrupted),
@@ -166,10 +168,6 @@ impl Task<'_> {
         stats.set_lost(Side::Source, false);
         stats.set_lost(Side::Target, false);
         stats.resume(&checkpoint);
-        // A target that had keys may have held ones from before.
-        if facts.holds(spec) && matches!(spec.on_conflict, OnConflict::Ignore | OnConflict::Replace) {
-            stats.held_keys.store(true, Relaxed);
-        }
         // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
         let done = stop.child_token();
         let databases = Databases::new(source.db, target.db);
@@ -208,7 +206,11 @@ impl Task<'_> {
             () = drained(stop) => return Ok(Outcome::Interrupted),
         };
         // Whoever opens the spool again must be alone with it.
-        handle.ended().await;
+        tokio::select! {
+            biased;
+            () = handle.ended() => {}
+            () = drained(stop) => return Ok(Outcome::Interrupted),
+        }
         let (last, in_step) = ended?;
         let outcome = match in_step {
             true => Outcome::Synced,

@@ -35,6 +35,8 @@ impl Apply<'_> {
                     self.moved(request);
                 }
             }
+            // What the same task does to its position, where scripts are sent as they were called.
+            Class::Script if request.arg(3).is_some_and(checkpoint::is_key) => {}
             Class::Script => {
                 self.stats.moves.add(1);
                 self.note_script(request);
@@ -77,6 +79,7 @@ impl Apply<'_> {
                 self.stats.moves.add(1);
                 self.swap(request)?;
             }
+            Class::Move if request.arg(1).is_some_and(checkpoint::is_key) => {}
             Class::Move => {
                 self.across_databases(request, request.arg(2))?;
                 self.settle(request.arg(2), request.arg(1));
@@ -97,8 +100,8 @@ impl Apply<'_> {
     /// Passes on what belongs to the selected database, when that is chosen.
     fn pass(&mut self, request: &Request<'_>) -> Result<()> {
         match self.databases.target_of(self.source_db) {
-            // SET and DEL of the position of another task, whose target the source is.
-            Some(_) if request.name().len() == 3 && request.arg(1).is_some_and(checkpoint::is_key) => Ok(()),
+            // The position of another task, whose target the source is.
+            Some(_) if request.arg(1).is_some_and(checkpoint::is_key) => Ok(()),
             Some(db) => {
                 self.select(db, self.offset);
                 self.pass_always(request)

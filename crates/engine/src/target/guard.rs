@@ -30,7 +30,8 @@ use super::{
 };
 
 /// Touches the second key, which is watched and never there, when the checkpoint is gone or another one.
-const FENCE: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') if v and string.sub(v,5,20)==ARGV[1] then return 1 end \
+const FENCE: &[u8] = b"local v=redis.pcall('HGET',KEYS[1],'v') \
+    if type(v)=='string' and string.sub(v,5,20)==ARGV[1] then return 1 end \
     redis.call('SET',KEYS[2],'1') redis.call('DEL',KEYS[2]) return 0";
 
 /// The frame of the batches of one holder of a task.

@@ -43,6 +43,8 @@ pub(crate) struct Lane<'a> {
     stats: &'a Stats,
     on_conflict: OnConflict,
     flight: Flight,
+    /// What stands in front of a batch was refused, and the answer to its MULTI is still to come.
+    refused: Option<Error>,
     /// Emptied batches go back to whoever fills them.
     spare: mpsc::Sender<Batch>,
 }
@@ -97,7 +99,7 @@ impl Flight {
 impl<'a> Lane<'a> {
     pub(crate) fn new(stream: Stream, stats: &'a Stats, on_conflict: OnConflict, spare: mpsc::Sender<Batch>) -> Self {
         let (read, write) = stream.into_split();
-        Self { read, write, stats, on_conflict, flight: Flight::default(), spare }
+        Self { read, write, stats, on_conflict, flight: Flight::default(), refused: None, spare }
     }
 
     /// Writes batches until they end and every reply is there.
@@ -176,8 +178,19 @@ impl<'a> Lane<'a> {
             self.flight.answered += 1;
             let refused = summary.nested_error || summary.kind == reply::Kind::Error;
             let expect = match place {
-                Place::Prelude if refused => return Err(refusal::of_guard(scanner.error_text())),
-                Place::Prelude => continue,
+                // The answer to MULTI decides what it means: without it the commands behind run one by one.
+                Place::Prelude(_) if refused => {
+                    let error = self.refused.take().unwrap_or_else(|| refusal::of_guard(scanner.error_text()));
+                    if place.is_multi() {
+                        return Err(self.broken(error));
+                    }
+                    self.refused = Some(error);
+                    continue;
+                }
+                Place::Prelude(_) => match self.refused.take_if(|_| place.is_multi()) {
+                    Some(error) => return Err(error),
+                    None => continue,
+                },
                 Place::Queued(expect) if refused => return Err(self.refusal(expect, scanner.error_text())),
                 Place::Queued(_) => {
                     if self.exec_is_next() {
@@ -291,8 +304,8 @@ impl<'a> Lane<'a> {
 
 /// What a reply to a batch is.
 enum Place {
-    /// To what stands in front of the commands.
-    Prelude,
+    /// To what stands in front of the commands: which of them.
+    Prelude(usize),
     /// `+QUEUED` for a command.
     Queued(Expect),
     /// The header of the answer to EXEC.
@@ -302,12 +315,17 @@ enum Place {
 }
 
 impl Place {
+    /// MULTI is the last in front of the commands.
+    fn is_multi(&self) -> bool {
+        matches!(self, Self::Prelude(n) if n + 1 == Guard::PRELUDE)
+    }
+
     /// The place of reply number `n` to `batch`, which is less than [`Batch::replies`].
     fn of(batch: &Batch, n: usize) -> Self {
         let commands = batch.expects.len();
         let n = if batch.guarded { n } else { n + Guard::PRELUDE + commands + 1 };
         match n.checked_sub(Guard::PRELUDE) {
-            None => Self::Prelude,
+            None => Self::Prelude(n),
             Some(n) if n < commands => Self::Queued(batch.expects[n]),
             Some(n) if n == commands => Self::Exec,
             Some(n) => Self::Answer(batch.expects[n - commands - 1]),

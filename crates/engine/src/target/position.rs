@@ -16,16 +16,18 @@ use super::{
     refusal::ask,
 };
 
-/// Makes holder `ARGV[1]` the holder, with an epoch above all before it and above `ARGV[2]`. Answers what was there, or
+/// Where the count does not fit, that stays so. Makes holder `ARGV[1]` the holder, with an epoch above all before it and above `ARGV[2]`. Answers what was there, or
 /// nothing. When `ARGV[3]` is 1 it gives way to another holder with an epoch above `ARGV[2]`, and answers 0.
 const TAKE: &[u8] = b"local v,n=redis.call('HGET',KEYS[1],'v'),redis.call('HGET',KEYS[1],'n') \
     if not v then return {} end \
     if string.sub(v,1,4)~='KFC1' then return {v,'0'} end \
     local e,ours=0,tonumber(ARGV[2]) for i=12,5,-1 do e=e*256+string.byte(v,i) end \
     if ARGV[3]=='1' and string.sub(v,21,28)~=ARGV[1] and e>ours then return 0 end \
+    local s=0 for i=20,13,-1 do s=s*256+string.byte(v,i) end \
     e=math.max(e,ours)+1 local text='' \
     for i=1,8 do text=text..string.char(e%256) e=math.floor(e/256) end \
-    redis.call('HMSET',KEYS[1],'v',string.sub(v,1,4)..text..string.rep(string.char(0),8)..ARGV[1]..string.sub(v,29),'n','0') \
+    redis.call('HMSET',KEYS[1],'v',string.sub(v,1,4)..text..string.rep(string.char(0),8)..ARGV[1]..string.sub(v,29), \
+    'n',tonumber(n)==s and '0' or '-') \
     return {v,n}";
 
 /// Puts `ARGV[2]`, or nothing when it is empty, where `ARGV[1]` says whose checkpoint is there, or that there is none.
@@ -106,6 +108,12 @@ impl Place<'_> {
         }
     }
 
+    /// Writes `checkpoint` in a transaction that is open.
+    pub(crate) async fn queue(&self, conn: &mut Connection, checkpoint: &Checkpoint) -> Result<()> {
+        let key = checkpoint::key(self.task);
+        ask(conn, &[b"HMSET", &key, b"v", &checkpoint.encode(), b"n", b"0"]).await.map(|_| ())
+    }
+
     /// Removes whatever is there.
     pub(crate) async fn remove(&self, conn: &mut Connection) -> Result<()> {
         ask(conn, &[b"DEL", &checkpoint::key(self.task)]).await.map(|_| ())
@@ -114,7 +122,12 @@ impl Place<'_> {
     /// Notes that both sides differ. What is on its way does not apply behind it. `epoch`: that of the last connection.
     pub(crate) async fn note_broken(&self, epoch: u64) -> Result<()> {
         let mut conn = self.connect().await?;
-        let Some(found) = self.take(&mut conn, Some(epoch)).await? else { return Ok(()) };
+        let found = match self.take(&mut conn, Some(epoch)).await {
+            Ok(Some(found)) => found,
+            // It says so itself.
+            Err(e) if e.kind() == ErrorKind::Broken => return Ok(()),
+            result => return result.map(|_| ()),
+        };
         let mut broken = found;
         broken.flags.broken = true;
         self.put(&mut conn, Some(&found), Some(&broken)).await

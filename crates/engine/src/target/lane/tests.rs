@@ -113,7 +113,9 @@ async fn a_transaction_applies_as_a_whole_or_not_at_all() {
         (format!("{QUEUED}*-1\r\n"), ErrorKind::CheckpointChanged, false),
         // Nothing is written when a command is refused before the transaction runs.
         (oom.to_owned(), ErrorKind::TargetFull, false),
-        ("-NOAUTH x\r\n".to_owned(), ErrorKind::Auth(Side::Target), false),
+        ("-NOAUTH x\r\n:1\r\n+OK\r\n".to_owned(), ErrorKind::Auth(Side::Target), false),
+        // Without its MULTI the rest runs as it is.
+        ("-BUSY x\r\n-BUSY x\r\n-BUSY x\r\n".to_owned(), ErrorKind::Timeout(Side::Target), true),
         (format!("{QUEUED}-EXECABORT x\r\n"), ErrorKind::CommandRefused, false),
         // The rest is written when one is refused while it runs.
         (format!("{QUEUED}*5\r\n-WRONGTYPE x\r\n:1\r\n"), ErrorKind::CommandRefused, true),
