@@ -37,11 +37,19 @@ pub fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
     }
 }
 
+/// Nearly all numbers here have one or two digits: they are written in one piece.
 #[inline]
 fn header(out: &mut Vec<u8>, marker: u8, n: usize) {
-    out.push(marker);
-    out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
-    out.extend_from_slice(b"\r\n");
+    let digit = |n: usize| b'0'.wrapping_add((n % 10) as u8);
+    match n {
+        0..10 => out.extend_from_slice(&[marker, digit(n), b'\r', b'\n']),
+        10..100 => out.extend_from_slice(&[marker, digit(n / 10), digit(n), b'\r', b'\n']),
+        _ => {
+            out.push(marker);
+            out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
 }
 
 #[cfg(test)]
@@ -58,5 +66,10 @@ mod tests {
         array(&mut out, 0);
         bulk_header(&mut out, 7);
         assert_eq!(out, b"$3\r\n-12\r\n*0\r\n$7\r\n");
+        for n in 0..2000 {
+            out.clear();
+            array(&mut out, n);
+            assert_eq!(out, format!("*{n}\r\n").as_bytes());
+        }
     }
 }

@@ -114,6 +114,8 @@ pub(crate) fn start(
         failed: None,
         disk_full: None,
         limit_reached: None,
+        waits: false,
+        lingers: false,
         counts: Default::default(),
     };
     let shared = Arc::new(Shared::new(dir.to_owned(), log, head, state));

@@ -27,6 +27,9 @@ use crate::{
 const BATCH: usize = 1 << 20;
 /// The kernel takes so many pieces at once (IOV_MAX is 1024, two for each record).
 const BATCH_RECORDS: usize = 512;
+/// So much is worth a system call. Less of it waits for more, but not for long: a kill loses it.
+pub(crate) const ENOUGH: usize = BATCH / 4;
+const LINGER: Duration = Duration::from_millis(5);
 /// How long a full disk is left alone. It is looked at by trying.
 const RETRY: Duration = Duration::from_secs(1);
 /// Finished segments that wait to be made durable. With more than these the disk is so far behind that writing waits.
@@ -54,11 +57,19 @@ enum Work {
 /// Waits for something to do.
 fn work(shared: &Shared) -> Work {
     let mut state = shared.lock();
+    let mut lingered = false;
     loop {
         if !state.doomed.is_empty() {
             return Work::Delete(std::mem::take(&mut state.doomed));
         }
         if state.written_seq < state.next_seq {
+            if !lingered && state.unwritten < ENOUGH && !state.closed {
+                lingered = true;
+                state.lingers = true;
+                state = shared.work.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner).0;
+                state.lingers = false;
+                continue;
+            }
             let first = (state.written_seq - state.front_seq()) as usize;
             let mut bytes = 0;
             let batch = state.records.range(first..).take(BATCH_RECORDS).take_while(|record| {
@@ -90,8 +101,9 @@ fn run(shared: &Shared, mut files: Files, sealed: &SyncSender<Sealed>) {
         shared.fail(format!("write the spool {}", shared.dir.display()), &e);
         break;
     }
-    shared.lock().ended = true;
-    shared.room.notify_one();
+    let mut state = shared.lock();
+    state.ended = true;
+    shared.changed(state);
 }
 
 fn delete(shared: &Shared, segments: Vec<Segment>) -> io::Result<()> {
@@ -102,8 +114,7 @@ fn delete(shared: &Shared, segments: Vec<Segment>) -> io::Result<()> {
         }
         let mut state = shared.lock();
         state.used = state.used.saturating_sub(segment.len);
-        drop(state);
-        shared.room.notify_one();
+        shared.changed(state);
     }
     Ok(())
 }

@@ -106,8 +106,7 @@ impl Files {
             let mut state = shared.lock();
             state.wrote(n);
             state.disk_full = None;
-            drop(state);
-            shared.room.notify_one();
+            shared.changed(state);
             records = rest;
         }
         Ok(())

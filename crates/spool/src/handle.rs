@@ -123,8 +123,15 @@ impl Handle {
     /// Waits until nothing touches the files any more, once the writer is gone. Only then the log can be opened or begun
     /// again.
     pub async fn ended(&self) {
-        while !self.shared.lock().ended {
-            self.shared.room.notified().await;
+        loop {
+            let change = {
+                let state = self.shared.lock();
+                if state.ended {
+                    return;
+                }
+                self.shared.change(state)
+            };
+            change.await;
         }
     }
 

@@ -259,8 +259,7 @@ impl Drop for Reader {
         let mut state = self.shared.lock();
         state.reader_seq = u64::MAX;
         state.evict();
-        drop(state);
-        self.shared.room.notify_one();
+        self.shared.changed(state);
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use keyferry_model::{Error, ErrorKind};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, futures::Notified};
 
 use crate::{
     head::Head,
@@ -22,7 +22,7 @@ pub(crate) struct Shared {
     /// Wakes the writing thread: there is something to write or delete, or the writer has gone.
     pub(crate) work: Condvar,
     /// Wakes the writer: something was written or deleted, or has failed. There is one writer, so one permit is enough.
-    pub(crate) room: Notify,
+    room: Notify,
     /// Wakes the reader: there is a record, or the writer has gone.
     pub(crate) more: Notify,
 }
@@ -38,10 +38,27 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Ends at the next [`Shared::changed`]. In `state` the caller has seen that it must wait.
+    pub(crate) fn change(&self, mut state: MutexGuard<'_, State>) -> Notified<'_> {
+        state.waits = true;
+        drop(state);
+        self.room.notified()
+    }
+
+    /// Wakes who waits in [`Shared::change`]. Waking another thread is a system call, so only when somebody waits.
+    pub(crate) fn changed(&self, mut state: MutexGuard<'_, State>) {
+        let waits = std::mem::take(&mut state.waits);
+        drop(state);
+        if waits {
+            self.room.notify_one();
+        }
+    }
+
     /// Keeps the first failure, which is the one that explains the others.
     pub(crate) fn fail(&self, context: String, cause: &dyn std::fmt::Display) {
-        self.lock().failed.get_or_insert_with(|| Failure { context, cause: cause.to_string() });
-        self.room.notify_one();
+        let mut state = self.lock();
+        state.failed.get_or_insert_with(|| Failure { context, cause: cause.to_string() });
+        self.changed(state);
     }
 }
 

@@ -88,6 +88,10 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// The writing thread has ended.
     pub(crate) ended: bool,
+    /// Somebody waits for a change: see [`Shared::change`](crate::shared::Shared::change).
+    pub(crate) waits: bool,
+    /// The writing thread waits for more to write at once.
+    pub(crate) lingers: bool,
     pub(crate) failed: Option<Failure>,
     pub(crate) disk_full: Option<(SystemTime, String)>,
     pub(crate) limit_reached: Option<SystemTime>,

@@ -7,9 +7,10 @@ use std::{
 
 use bytes::Bytes;
 use keyferry_model::Result;
-use tokio::time::timeout;
+use tokio::{sync::futures::Notified, time::timeout};
 
 use crate::{
+    disk::ENOUGH,
     format::{Kind, MAX_PAYLOAD, RECORD_HEADER, Record},
     head::Note,
     shared::Shared,
@@ -17,6 +18,12 @@ use crate::{
 
 /// For how long the limit is kept when everything has been read.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+enum Check<'a> {
+    /// Whether there is a reader.
+    Ready(bool),
+    Wait(Notified<'a>),
+}
 
 /// The only one that adds to a log. When it is dropped, what it has taken is still written, and the reader comes to
 /// its end.
@@ -39,20 +46,21 @@ impl Writer {
     pub async fn ready(&mut self, len: usize) -> Result<bool> {
         let cost = len + RECORD_HEADER * (len / MAX_PAYLOAD + 1);
         loop {
-            if let Some(ready) = self.check(cost)? {
-                return Ok(ready);
-            }
-            let _ = timeout(PATIENCE / 2, self.shared.room.notified()).await;
+            let change = match self.check(cost)? {
+                Check::Ready(ready) => return Ok(ready),
+                Check::Wait(change) => change,
+            };
+            let _ = timeout(PATIENCE / 2, change).await;
         }
     }
 
-    fn check(&self, cost: usize) -> Result<Option<bool>> {
+    fn check(&self, cost: usize) -> Result<Check<'_>> {
         let mut state = self.shared.lock();
         if let Some(failure) = &state.failed {
             return Err(failure.error());
         }
         if state.reader_seq == u64::MAX {
-            return Ok(Some(false));
+            return Ok(Check::Ready(false));
         }
         // When everything has been read and nothing is released, waiting does not help: what was read belongs together, a
         // value or a transaction, and is larger than the limit.
@@ -62,7 +70,10 @@ impl Writer {
             true => None,
             false => state.limit_reached.or_else(|| Some(SystemTime::now())),
         };
-        Ok(((state.limit_reached.is_none() || must) && state.has_memory()).then_some(true))
+        Ok(match (state.limit_reached.is_none() || must) && state.has_memory() {
+            true => Check::Ready(true),
+            false => Check::Wait(self.shared.change(state)),
+        })
     }
 
     /// Takes bytes without waiting. What [`Writer::ready`] has not granted passes the bounds by its own size.
@@ -73,8 +84,12 @@ impl Writer {
             let (seq, position) = (state.next_seq, state.end);
             state.push(Record { kind: Kind::Bytes, seq, position, received_ms, payload });
         }
+        let enough = state.unwritten >= ENOUGH || !state.lingers;
         drop(state);
-        self.wake();
+        if enough {
+            self.shared.work.notify_one();
+        }
+        self.shared.more.notify_one();
     }
 
     /// [`Writer::ready`] and [`Writer::push`]. When the future is dropped before its end, the bytes were not taken.
@@ -104,7 +119,7 @@ impl Writer {
     /// `SpoolDisk` when a write has failed for good.
     pub async fn flush(&mut self) -> Result<()> {
         loop {
-            {
+            let change = {
                 let state = self.shared.lock();
                 if let Some(failure) = &state.failed {
                     return Err(failure.error());
@@ -112,8 +127,9 @@ impl Writer {
                 if state.written_seq == state.next_seq {
                     return Ok(());
                 }
-            }
-            self.shared.room.notified().await;
+                self.shared.change(state)
+            };
+            change.await;
         }
     }
 
@@ -126,13 +142,14 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         drop(self);
         loop {
-            {
+            let change = {
                 let state = shared.lock();
                 if state.ended {
                     return state.failed.as_ref().map_or(Ok(()), |failure| Err(failure.error()));
                 }
-            }
-            shared.room.notified().await;
+                shared.change(state)
+            };
+            change.await;
         }
     }
 

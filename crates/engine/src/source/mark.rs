@@ -3,17 +3,28 @@
 //! Invariant: the end is found when the last byte of the snapshot has been seen, whatever the decoder has done by then: a
 //! link that is lost right behind it can be opened again.
 
+use memchr::memmem::Finder;
+
 use super::handshake::Framing;
 
 /// Looks for the end of one snapshot.
 pub(crate) struct SnapshotEnd {
-    framing: Framing,
+    framing: End,
     /// The last bytes that were seen: less than a mark.
     tail: Vec<u8>,
 }
 
+enum End {
+    Length(u64),
+    Mark(Box<Finder<'static>>),
+}
+
 impl SnapshotEnd {
     pub(crate) fn new(framing: Framing) -> Self {
+        let framing = match framing {
+            Framing::Length(len) => End::Length(len),
+            Framing::Mark(mark) => End::Mark(Box::new(Finder::new(&mark).into_owned())),
+        };
         Self { framing, tail: Vec::new() }
     }
 
@@ -21,17 +32,18 @@ impl SnapshotEnd {
     /// them.
     pub(crate) fn find(&mut self, position: u64, bytes: &[u8]) -> Option<u64> {
         let end = position + bytes.len() as u64;
-        let mark = match self.framing {
-            Framing::Length(len) => return (end >= len).then_some(len),
-            Framing::Mark(mark) => mark,
+        let finder = match &self.framing {
+            End::Length(len) => return (end >= *len).then_some(*len),
+            End::Mark(finder) => finder,
         };
+        let mark = finder.needle();
         // Across the border of two pieces first.
         let before = self.tail.len();
         self.tail.extend_from_slice(&bytes[..bytes.len().min(mark.len() - 1)]);
-        if let Some(at) = memchr::memmem::find(&self.tail, &mark) {
+        if let Some(at) = finder.find(&self.tail) {
             return Some(position - before as u64 + (at + mark.len()) as u64);
         }
-        if let Some(at) = memchr::memmem::find(bytes, &mark) {
+        if let Some(at) = finder.find(bytes) {
             return Some(position + (at + mark.len()) as u64);
         }
         if bytes.len() >= mark.len() - 1 {

@@ -186,9 +186,13 @@ impl<'a> Apply<'a> {
                 }
             };
             self.now_ms = chunk.received_ms;
-            self.input.push(&chunk.bytes);
-            while let Pause::BatchFull = self.decode()? {
-                self.hand_on(&batches, &mut spare).await?;
+            self.input.push(chunk.bytes);
+            loop {
+                match self.decode()? {
+                    Pause::BatchFull => self.hand_on(&batches, &mut spare).await?,
+                    Pause::NeedsInput if self.input.more() => {}
+                    Pause::NeedsInput => break,
+                }
             }
         }
         // The last words: a checkpoint for all that there was.

@@ -1,43 +1,96 @@
 //! Received bytes that wait to be decoded, in one piece.
+//!
+//! A chunk is decoded where it lies. Only an item that begins in one chunk and ends in another is put together, with some
+//! of what follows it.
 
-/// A buffer that is filled at its end and used up from its front.
+use bytes::{Buf as _, Bytes};
+
+/// Chunks one behind the other, used up from the front.
 ///
 /// It holds at most one item that is not complete yet and one chunk; the decoders bound the item.
 #[derive(Default)]
 pub(crate) struct Input {
-    buf: Vec<u8>,
+    /// The beginning of an item that `chunk` goes on with, and then the first `copied` bytes of `chunk`. What is in front of
+    /// `start` is used up. With nothing behind `start`, the next item begins in `chunk`.
+    carry: Vec<u8>,
     start: usize,
+    copied: usize,
+    chunk: Bytes,
 }
 
-/// What the buffer may keep when it is empty: a chunk and some more.
+/// So much of a chunk is copied at first: most items are smaller.
+const STEP: usize = 4 * 1024;
+/// Memory that is kept when nothing is carried: a chunk and some more.
 const KEEP: usize = 512 * 1024;
 
 impl Input {
-    pub(crate) fn push(&mut self, chunk: &[u8]) {
-        if self.start == self.buf.len() {
-            self.buf.clear();
-            self.start = 0;
-            if self.buf.capacity() > KEEP {
-                self.buf = Vec::new();
-            }
-        } else if self.start > 0 && self.buf.len() + chunk.len() > self.buf.capacity() {
-            self.buf.drain(..self.start);
-            self.start = 0;
+    /// Adds a chunk, when [`Input::more`] has said that there is nothing more.
+    pub(crate) fn push(&mut self, chunk: Bytes) {
+        debug_assert!(self.chunk.is_empty());
+        self.chunk = chunk;
+        if self.carries() {
+            self.copy();
         }
-        if self.buf.len() > KEEP {
-            // A large value: growing by doubling would hold twice as much.
-            self.buf.reserve_exact((chunk.len()).max(self.buf.len() / 8));
-        }
-        self.buf.extend_from_slice(chunk);
     }
 
+    /// Bytes from the start of the next item on; not always all.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buf[self.start..]
+        if self.carries() { &self.carry[self.start..] } else { &self.chunk }
+    }
+
+    /// Shows more bytes of the item at the front. `false` when all that came are shown.
+    pub(crate) fn more(&mut self) -> bool {
+        if !self.carries() {
+            self.carry.clear();
+            self.start = 0;
+            self.carry.extend_from_slice(&self.chunk);
+        } else if self.copied < self.chunk.len() {
+            self.copy();
+            return true;
+        }
+        self.copied = 0;
+        self.chunk = Bytes::new();
+        false
     }
 
     pub(crate) fn consume(&mut self, n: usize) {
+        if !self.carries() {
+            self.chunk.advance(n);
+            return;
+        }
         self.start += n;
-        debug_assert!(self.start <= self.buf.len());
+        let left = self.carry.len() - self.start;
+        // The carried item is done: the rest is in the chunk too.
+        if left <= self.copied {
+            self.chunk.advance(self.copied - left);
+            self.copied = 0;
+            self.start = 0;
+            self.carry.clear();
+            if self.carry.capacity() > KEEP {
+                self.carry = Vec::new();
+            }
+        }
+    }
+
+    fn carries(&self) -> bool {
+        self.start < self.carry.len()
+    }
+
+    /// Copies as much as is carried already.
+    fn copy(&mut self) {
+        let carried = self.carry.len() - self.start;
+        let rest = &self.chunk[self.copied..];
+        let piece = &rest[..rest.len().min(carried.max(STEP))];
+        if self.start > 0 && self.carry.len() + piece.len() > self.carry.capacity() {
+            self.carry.drain(..self.start);
+            self.start = 0;
+        }
+        if self.carry.len() > KEEP {
+            // A large value: growing by doubling would hold twice as much.
+            self.carry.reserve_exact(piece.len().max(self.carry.len() / 8));
+        }
+        self.carry.extend_from_slice(piece);
+        self.copied += piece.len();
     }
 }
 
@@ -45,25 +98,56 @@ impl Input {
 mod tests {
     use super::*;
 
-    #[test]
-    fn keeps_what_is_not_consumed() {
+    /// Items of `1..=max` bytes, in chunks of up to `chunk` bytes: each is seen as a whole, once and in order.
+    fn run(max: usize, chunk: usize) -> Input {
         let mut input = Input::default();
-        let mut expected = Vec::new();
-        let mut next = 0u8;
-        for round in 0..1000usize {
-            let chunk: Vec<u8> = (0..round % 97)
-                .map(|_| {
-                    next = next.wrapping_add(1);
-                    next
-                })
-                .collect();
-            input.push(&chunk);
-            expected.extend_from_slice(&chunk);
-            assert_eq!(input.bytes(), expected);
-            let used = expected.len() * (round % 5) / 4;
-            input.consume(used);
-            expected.drain(..used);
+        let sent: Vec<u8> = (0..300_000u32).map(|n| (n / 251 + n % 251) as u8).collect();
+        let item = |at: usize| 1 + at * 7919 % max;
+        let mut at = 0;
+        let mut left = sent.as_slice();
+        for round in 0.. {
+            let (piece, rest) = left.split_at(left.len().min(1 + round * 31 % chunk));
+            left = rest;
+            input.push(Bytes::copy_from_slice(piece));
+            loop {
+                let shown = input.bytes();
+                assert_eq!(shown, &sent[at..at + shown.len()]);
+                if !shown.is_empty() && shown.len() >= item(at) {
+                    let n = item(at);
+                    input.consume(n);
+                    at += n;
+                } else if !input.more() {
+                    break;
+                }
+            }
+            assert_eq!(input.bytes(), &sent[at..sent.len() - left.len()], "all that came is there");
+            if left.is_empty() {
+                break;
+            }
         }
-        assert!(input.buf.capacity() <= KEEP);
+        input
+    }
+
+    #[test]
+    fn every_byte_is_seen_once() {
+        for max in [1, 2, 10, 100, 5000, 40_000] {
+            for chunk in [1, 13, 4096, 10_000, 100_000] {
+                if chunk > 1 || max < 1000 {
+                    run(max, chunk);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn memory_of_a_large_item_is_given_back() {
+        let mut input = Input::default();
+        for _ in 0..20 {
+            input.push(Bytes::from(vec![7; 100_000]));
+            while input.more() {}
+        }
+        assert_eq!(input.bytes().len(), 2_000_000);
+        input.consume(2_000_000);
+        assert!(input.carry.capacity() <= KEEP);
     }
 }

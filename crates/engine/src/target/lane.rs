@@ -8,7 +8,7 @@
 //! - What is in flight is bounded ([`IN_FLIGHT`]) plus the one batch that crosses the bound.
 //! - Reading never waits for writing: a target that answers before it reads on cannot block the lane.
 
-use std::{collections::VecDeque, io, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use keyferry_keyspace::command::CommandName;
 use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, Side};
@@ -22,7 +22,6 @@ use tokio::{
 
 use super::{
     batch::{Batch, Expect, What},
-    guard::Guard,
     refusal,
 };
 use crate::Stats;
@@ -35,6 +34,16 @@ const SILENCE: Duration = Duration::from_secs(120);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Replies are short: some ten thousand of them fit.
 const READ_BUFFER: usize = 64 * 1024;
+/// Fewer bytes than these were read at once: the target answers in small pieces, and a moment later more of them will be
+/// there. Each pass through all parts costs far more than the replies of a small piece do.
+const PIECE: usize = READ_BUFFER / 4;
+const GATHER: Duration = Duration::from_millis(1);
+const OK: &[u8] = b"+OK\r\n";
+const QUEUED: &[u8] = b"+QUEUED\r\n";
+
+mod flight;
+
+use flight::{Counts, Flight, Place};
 
 /// A connection to the target with what is in flight on it.
 pub(crate) struct Lane<'a> {
@@ -49,53 +58,6 @@ pub(crate) struct Lane<'a> {
     spare: mpsc::Sender<Batch>,
 }
 
-/// The batches that are on their way or wait to be.
-#[derive(Default)]
-struct Flight {
-    batches: VecDeque<Batch>,
-    /// Bytes of `batches`.
-    bytes: usize,
-    /// Index of the batch that is being written, and how much of it has been.
-    writing: usize,
-    written: usize,
-    /// How many replies of the first batch are there.
-    answered: usize,
-}
-
-impl Flight {
-    fn push(&mut self, batch: Batch) {
-        self.bytes += batch.bytes.len();
-        self.batches.push_back(batch);
-        self.skip_written();
-    }
-
-    fn unwritten(&self) -> &[u8] {
-        self.batches.get(self.writing).map_or(&[], |b| &b.bytes[self.written..])
-    }
-
-    fn wrote(&mut self, n: usize) {
-        self.written += n;
-        self.skip_written();
-    }
-
-    fn skip_written(&mut self) {
-        while self.batches.get(self.writing).is_some_and(|b| b.bytes.len() == self.written) {
-            self.writing += 1;
-            self.written = 0;
-        }
-    }
-
-    /// Takes the first batch when it has been written and every reply to it is there.
-    fn pop_answered(&mut self) -> Option<Batch> {
-        let done = self.writing > 0 && self.answered == self.batches.front()?.replies();
-        let batch = if done { self.batches.pop_front() } else { None }?;
-        self.bytes -= batch.bytes.len();
-        self.writing -= 1;
-        self.answered = 0;
-        Some(batch)
-    }
-}
-
 impl<'a> Lane<'a> {
     pub(crate) fn new(stream: Stream, stats: &'a Stats, on_conflict: OnConflict, spare: mpsc::Sender<Batch>) -> Self {
         let (read, write) = stream.into_split();
@@ -106,6 +68,8 @@ impl<'a> Lane<'a> {
     pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<()> {
         let mut scanner = reply::Scanner::new();
         let mut input = vec![0; READ_BUFFER];
+        // Not before this is read again.
+        let mut gathered = Instant::now();
         let mut ended = false;
         let mut unflushed = false;
         let mut silent_at = Instant::now() + SILENCE;
@@ -117,14 +81,16 @@ impl<'a> Lane<'a> {
                 biased;
                 // 1: replies first: they free the target's output buffer and make room for more. Also when none is
                 // due, so that a closed connection is seen at once.
-                n = self.read.read(&mut input) => {
+                n = read(&mut self.read, &mut input, gathered) => {
                     let n = n.or_err(ErrorKind::Lost(Side::Target), || context("read from"))?;
                     if n == 0 {
                         let what = "read from the target: it closed the connection";
                         return Err(Error::new(ErrorKind::Lost(Side::Target), what));
                     }
                     self.on_replies(&mut scanner, &input[..n])?;
-                    silent_at = Instant::now() + SILENCE;
+                    let now = Instant::now();
+                    gathered = if n < PIECE { now + GATHER } else { now };
+                    silent_at = now + SILENCE;
                 }
                 // 2: then what waits to be written, or stands in a buffer of TLS.
                 n = put(&mut self.write, self.flight.unwritten()), if unflushed || !self.flight.unwritten().is_empty() => {
@@ -162,9 +128,20 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    fn on_replies(&mut self, scanner: &mut reply::Scanner, mut input: &[u8]) -> Result<()> {
-        let (mut keys, mut kept, mut commands) = (0, 0, 0);
+    fn on_replies(&mut self, scanner: &mut reply::Scanner, input: &[u8]) -> Result<()> {
+        let mut counts = Counts::default();
+        let result = self.match_replies(scanner, input, &mut counts);
+        self.stats.keys.add(counts.keys);
+        self.stats.kept.add(counts.kept);
+        self.stats.commands.add(counts.commands);
+        result?;
+        self.settle();
+        Ok(())
+    }
+
+    fn match_replies(&mut self, scanner: &mut reply::Scanner, mut input: &[u8], counts: &mut Counts) -> Result<()> {
         while !input.is_empty() {
+            self.pass_over(scanner, &mut input, counts);
             let (used, summary) = scanner
                 .feed(input)
                 .or_err(ErrorKind::Protocol(Side::Target), || "read a reply of the target: it is not RESP".into())?;
@@ -209,12 +186,12 @@ impl<'a> Lane<'a> {
                 Place::Answer(expect) => expect,
             };
             match expect.what {
-                What::Key if refused && self.keeps(scanner.error_text()) => kept += 1,
+                What::Key if refused && self.keeps(scanner.error_text()) => counts.kept(),
                 What::Setup if refused && self.keeps(scanner.error_text()) => {}
                 _ if refused => return Err(self.broken(self.refusal(expect, scanner.error_text()))),
                 // `SET ... NX` on a key that is there, or a rebuilt one that has found one.
                 What::Key | What::Move if absent(expect.what, summary.kind) => match self.on_conflict {
-                    OnConflict::Ignore => kept += 1,
+                    OnConflict::Ignore => counts.kept(),
                     _ => {
                         let refusal = self.refusal(expect, b"BUSYKEY Target key name already exists.");
                         return Err(self.broken(refusal));
@@ -229,16 +206,42 @@ impl<'a> Lane<'a> {
                     let what = format!("move a deadline at offset {}: the target no longer has the key", expect.offset);
                     return Err(self.broken(Error::new(ErrorKind::DeadlineMissed, what)));
                 }
-                What::Key | What::Move => keys += 1,
-                What::Command | What::Deadline => commands += 1,
+                What::Key | What::Move => counts.keys += 1,
+                What::Command | What::Deadline => counts.commands += 1,
                 What::Select | What::Setup | What::Checkpoint | What::Count(_) | What::KeepAlive => {}
             }
         }
-        self.stats.keys.add(keys + kept);
-        self.stats.kept.add(kept);
-        self.stats.commands.add(commands);
-        self.settle();
         Ok(())
+    }
+
+    /// Passes over the replies that nearly all are: `+QUEUED`, and `+OK` to a key or a command.
+    fn pass_over(&mut self, scanner: &mut reply::Scanner, input: &mut &[u8], counts: &mut Counts) {
+        let Some(batch) = self.flight.batches.front() else { return };
+        let left = batch.replies() - self.flight.answered;
+        let all = batch.expects.len();
+        let (line, n) = match (left > 0).then(|| Place::of(batch, self.flight.answered)) {
+            Some(Place::Queued(_)) => {
+                // Behind them come the header of EXEC's answer, and what each has answered.
+                let queued = left - 1 - all;
+                let n = scanner.count_equal(input, QUEUED, queued);
+                if n == queued {
+                    scanner.open_next();
+                }
+                (QUEUED, n)
+            }
+            Some(Place::Answer(_)) => {
+                let n = scanner.count_equal(input, OK, left);
+                let plain = batch.expects[all - left..][..n].iter().take_while(|expect| {
+                    counts.keys += u64::from(expect.what == What::Key);
+                    counts.commands += u64::from(expect.what == What::Command);
+                    matches!(expect.what, What::Key | What::Command)
+                });
+                (OK, plain.count())
+            }
+            _ => return,
+        };
+        *input = &input[n * line.len()..];
+        self.flight.answered += n;
     }
 
     /// Lets go of the batches whose replies are all there, and moves the applied offset.
@@ -302,43 +305,18 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// What a reply to a batch is.
-enum Place {
-    /// To what stands in front of the commands: which of them.
-    Prelude(usize),
-    /// `+QUEUED` for a command.
-    Queued(Expect),
-    /// The header of the answer to EXEC.
-    Exec,
-    /// What a command answers.
-    Answer(Expect),
-}
-
-impl Place {
-    /// MULTI is the last in front of the commands.
-    fn is_multi(&self) -> bool {
-        matches!(self, Self::Prelude(n) if n + 1 == Guard::PRELUDE)
-    }
-
-    /// The place of reply number `n` to `batch`, which is less than [`Batch::replies`].
-    fn of(batch: &Batch, n: usize) -> Self {
-        let commands = batch.expects.len();
-        let n = if batch.guarded { n } else { n + Guard::PRELUDE + commands + 1 };
-        match n.checked_sub(Guard::PRELUDE) {
-            None => Self::Prelude(n),
-            Some(n) if n < commands => Self::Queued(batch.expects[n]),
-            Some(n) if n == commands => Self::Exec,
-            Some(n) => Self::Answer(batch.expects[n - commands - 1]),
-        }
-    }
-}
-
 /// Whether a reply says that the key was not written, since one is there.
 fn absent(what: What, kind: reply::Kind) -> bool {
     match what {
         What::Move => kind == reply::Kind::Int(0),
         _ => kind == reply::Kind::Nil,
     }
+}
+
+/// Reads, but not before `at`.
+async fn read(read: &mut ReadHalf, input: &mut [u8], at: Instant) -> io::Result<usize> {
+    sleep_until(at).await;
+    read.read(input).await
 }
 
 /// Writes, or flushes when there is nothing to write. Dropping the future loses nothing that it had not reported.

@@ -68,6 +68,16 @@ impl Scanner {
         self.consume(input)
     }
 
+    /// How many replies that are exactly `line`, at most `max`, stand at the front of `input`: they can be passed over without
+    /// `feed`. None when `feed` is within a reply. `line` is a whole reply, and no error.
+    #[inline]
+    pub fn count_equal(&self, input: &[u8], line: &[u8], max: usize) -> usize {
+        if self.consumed > 0 || self.open_next {
+            return 0;
+        }
+        input.chunks_exact(line.len()).take(max).take_while(|reply| *reply == line).count()
+    }
+
     /// Of the next reply, when it is an array, only the header is consumed; its elements then follow as replies of their own.
     /// For EXEC, whose elements answer one command each.
     pub fn open_next(&mut self) {

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::target::Checkpoint;
+use crate::target::{Checkpoint, Guard};
 
 async fn connected() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -26,8 +26,19 @@ fn batch(commands: &[(What, &[u8])], applied: Option<u64>) -> Batch {
     batch
 }
 
-/// Runs a lane over these batches against a target that answers with these bytes after it has read something.
-async fn run(on_conflict: OnConflict, batches: Vec<Batch>, replies: &'static [u8]) -> (Result<()>, Stats) {
+/// Runs a lane over these batches against a target that answers with these bytes after it has read something: in one
+/// piece, and a byte at a time, which has to make no difference.
+async fn run(on_conflict: OnConflict, batches: impl Fn() -> Vec<Batch>, replies: &'static [u8]) -> (Result<()>, Stats) {
+    let (whole, stats) = run_cut(on_conflict, batches(), replies, replies.len()).await;
+    let (cut, of_cut) = run_cut(on_conflict, batches(), replies, 1).await;
+    let text = |result: &Result<()>| result.as_ref().map_err(|e| (e.kind(), e.to_string()));
+    assert_eq!(text(&whole), text(&cut));
+    let counts = |s: &Stats| (s.keys.get(), s.commands.get(), s.kept(), s.applied.get(), s.broken.load(Relaxed));
+    assert_eq!(counts(&stats), counts(&of_cut));
+    (whole, stats)
+}
+
+async fn run_cut(on_conflict: OnConflict, batches: Vec<Batch>, replies: &[u8], cut: usize) -> (Result<()>, Stats) {
     let (stream, mut peer) = connected().await;
     let stats = Stats::default();
     let (spare, _spare) = mpsc::channel(1);
@@ -39,9 +50,8 @@ async fn run(on_conflict: OnConflict, batches: Vec<Batch>, replies: &'static [u8
     let target = async {
         let mut seen = [0; 4096];
         let _ = peer.read(&mut seen).await.unwrap();
-        // One byte at a time: a reply may be cut anywhere.
-        for byte in replies {
-            peer.write_all(&[*byte]).await.unwrap();
+        for piece in replies.chunks(cut) {
+            peer.write_all(piece).await.unwrap();
         }
         peer
     };
@@ -51,11 +61,13 @@ async fn run(on_conflict: OnConflict, batches: Vec<Batch>, replies: &'static [u8
 
 #[tokio::test]
 async fn replies_are_matched_and_move_the_offset() {
-    let batches = vec![
-        batch(&[(What::Select, b"a"), (What::Key, b"b")], None),
-        batch(&[], Some(99)),
-        batch(&[(What::Command, b"c"), (What::Command, b"d")], Some(200)),
-    ];
+    let batches = || {
+        vec![
+            batch(&[(What::Select, b"a"), (What::Key, b"b")], None),
+            batch(&[], Some(99)),
+            batch(&[(What::Command, b"c"), (What::Command, b"d")], Some(200)),
+        ]
+    };
     let (result, stats) = run(OnConflict::Abort, batches, b"+OK\r\n+OK\r\n:1\r\n$-1\r\n").await;
     result.unwrap();
     assert_eq!((stats.keys.get(), stats.commands.get(), stats.applied.get()), (1, 2, 200));
@@ -63,7 +75,7 @@ async fn replies_are_matched_and_move_the_offset() {
 
 #[tokio::test]
 async fn the_offset_stays_before_a_refusal() {
-    let batches = vec![batch(&[(What::Command, b"a")], Some(50)), batch(&[(What::Command, b"secret")], Some(60))];
+    let batches = || vec![batch(&[(What::Command, b"a")], Some(50)), batch(&[(What::Command, b"secret")], Some(60))];
     let (result, stats) = run(OnConflict::Abort, batches, b"+OK\r\n-ERR no 'secret' here\r\n").await;
     let error = result.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::CommandRefused);
@@ -75,11 +87,11 @@ async fn the_offset_stays_before_a_refusal() {
 async fn a_key_that_is_there_is_kept_or_ends_the_task() {
     let keys = || vec![batch(&[(What::Key, b"a"), (What::Key, b"b"), (What::Key, b"c")], Some(7))];
     let replies = b"$-1\r\n-BUSYKEY Target key name already exists.\r\n+OK\r\n";
-    let (result, stats) = run(OnConflict::Ignore, keys(), replies).await;
+    let (result, stats) = run(OnConflict::Ignore, keys, replies).await;
     result.unwrap();
     assert_eq!((stats.keys.get(), stats.kept(), stats.applied.get()), (3, 2, 7));
     for replies in [b"$-1\r\n".as_slice(), b"-BUSYKEY Target key name already exists.\r\n"] {
-        let (result, stats) = run(OnConflict::Abort, keys(), replies).await;
+        let (result, stats) = run(OnConflict::Abort, keys, replies).await;
         assert_eq!(result.unwrap_err().kind(), ErrorKind::KeyExists);
         assert_eq!(stats.applied.get(), 0);
     }
@@ -104,7 +116,7 @@ const QUEUED: &str = "+OK\r\n:1\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEU
 async fn a_transaction_applies_as_a_whole_or_not_at_all() {
     let end = "*5\r\n+OK\r\n:1\r\n+OK\r\n:0\r\n:4\r\n";
     let twice = format!("{QUEUED}{end}{QUEUED}{end}").leak().as_bytes();
-    let (result, stats) = run(OnConflict::Abort, vec![guarded(), guarded()], twice).await;
+    let (result, stats) = run(OnConflict::Abort, || vec![guarded(), guarded()], twice).await;
     result.unwrap();
     assert_eq!((stats.commands.get(), stats.applied.get(), stats.broken.load(Relaxed)), (4, 70, false));
     let oom = "+OK\r\n:1\r\n+OK\r\n-OOM no\r\n";
@@ -124,7 +136,7 @@ async fn a_transaction_applies_as_a_whole_or_not_at_all() {
         // The batch before it did not apply.
         (format!("{QUEUED}*5\r\n+OK\r\n:1\r\n+OK\r\n:0\r\n:3\r\n"), ErrorKind::Broken, true),
     ] {
-        let (result, stats) = run(OnConflict::Abort, vec![guarded()], replies.clone().leak().as_bytes()).await;
+        let (result, stats) = run(OnConflict::Abort, || vec![guarded()], replies.clone().leak().as_bytes()).await;
         assert_eq!(result.unwrap_err().kind(), kind, "{replies:?}");
         assert_eq!((stats.applied.get(), stats.broken.load(Relaxed)), (0, broken), "{replies:?}");
     }
@@ -133,7 +145,7 @@ async fn a_transaction_applies_as_a_whole_or_not_at_all() {
 #[tokio::test]
 async fn a_deadline_of_a_key_that_is_gone_is_an_error() {
     let deadlines = || vec![batch(&[(What::Deadline, b"a"), (What::Deadline, b"b")], Some(7))];
-    let (result, stats) = run(OnConflict::Abort, deadlines(), b":1\r\n:0\r\n").await;
+    let (result, stats) = run(OnConflict::Abort, deadlines, b":1\r\n:0\r\n").await;
     assert_eq!(result.unwrap_err().kind(), ErrorKind::DeadlineMissed);
     assert_eq!(stats.applied.get(), 0);
 }
