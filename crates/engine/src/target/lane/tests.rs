@@ -31,7 +31,7 @@ fn batch(commands: &[(What, &[u8])], applied: Option<u64>) -> Batch {
 async fn run(on_conflict: OnConflict, batches: impl Fn() -> Vec<Batch>, replies: &'static [u8]) -> (Result<()>, Stats) {
     let (whole, stats) = run_cut(on_conflict, batches(), replies, replies.len()).await;
     let (cut, of_cut) = run_cut(on_conflict, batches(), replies, 1).await;
-    let text = |result: &Result<()>| result.as_ref().map_err(|e| (e.kind(), e.to_string()));
+    let text = |result: &Result<()>| format!("{result:?}");
     assert_eq!(text(&whole), text(&cut));
     let counts = |s: &Stats| (s.keys.get(), s.commands.get(), s.kept(), s.applied.get(), s.broken.load(Relaxed));
     assert_eq!(counts(&stats), counts(&of_cut));
