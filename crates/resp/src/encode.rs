@@ -37,13 +37,14 @@ pub fn command(out: &mut Vec<u8>, args: &[&[u8]]) {
     }
 }
 
-/// Nearly all numbers here have one or two digits: they are written in one piece.
+/// Nearly all numbers here have up to three digits: they are written in one piece.
 #[inline]
 fn header(out: &mut Vec<u8>, marker: u8, n: usize) {
     let digit = |n: usize| b'0'.wrapping_add((n % 10) as u8);
     match n {
         0..10 => out.extend_from_slice(&[marker, digit(n), b'\r', b'\n']),
         10..100 => out.extend_from_slice(&[marker, digit(n / 10), digit(n), b'\r', b'\n']),
+        100..1000 => out.extend_from_slice(&[marker, digit(n / 100), digit(n / 10), digit(n), b'\r', b'\n']),
         _ => {
             out.push(marker);
             out.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());

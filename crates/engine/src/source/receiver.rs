@@ -33,11 +33,6 @@ use crate::{Stats, backoff::Backoff, stats::lock};
 /// Large enough that a copy over loopback spends its time in the servers, small enough that a full channel of them
 /// (see `run.rs`) stays a few MiB.
 pub(crate) const CHUNK: usize = 256 * 1024;
-/// Less than this was read at once: the source writes in small pieces, and a moment later more of them will be there.
-/// Each pass through all parts costs far more than the bytes of a small piece do.
-const PIECE: usize = CHUNK / 4;
-/// The moment. The delay grows by it when the source writes without a pause, and does not when it writes now and then.
-const GATHER: Duration = Duration::from_millis(1);
 /// As often as a replica of the source's own kind does it.
 const ACK_EVERY: Duration = Duration::from_secs(1);
 /// A source that does not take 40 bytes in this time is gone.
@@ -115,8 +110,6 @@ impl Receiver<'_> {
         }
         let mut ack_at = Timer::now();
         let mut silent_at = Timer::now() + SILENCE;
-        // Not before this is read again.
-        let mut gathered = Timer::now();
         // The spool has room, and bytes are waited for.
         let waiting = Cell::new(false);
         loop {
@@ -125,7 +118,6 @@ impl Receiver<'_> {
                 if !writer.ready(CHUNK).await? {
                     return Ok(None);
                 }
-                sleep_until(gathered).await;
                 waiting.set(true);
                 next(&mut read, &mut buf).await.map(Some)
             };
@@ -144,10 +136,8 @@ impl Receiver<'_> {
                 // 4: the work. Dropping this future loses nothing: a byte is read only with a place for it in hand.
                 bytes = received => {
                     let Some(bytes) = bytes? else { return Ok(()) };
-                    let now = Timer::now();
-                    gathered = if bytes.len() < PIECE { now + GATHER } else { now };
-                    silent_at = now + SILENCE;
                     take_in(stats, writer, spool, end, bytes);
+                    silent_at = Timer::now() + SILENCE;
                 }
                 // 5: no byte for too long, though there was room for it.
                 () = sleep_until(silent_at) => {
@@ -240,7 +230,7 @@ async fn keep_alive(write: &mut WriteHalf, follows: bool, stats: &Stats) -> Resu
 
 /// Reads one chunk.
 async fn next(read: &mut ReadHalf, buf: &mut BytesMut) -> Result<Bytes> {
-    buf.reserve(PIECE);
+    buf.reserve(CHUNK / 4);
     let n = read.read_buf(buf).await.or_err(ErrorKind::Lost(Side::Source), || "read from the source".into())?;
     match n {
         0 => Err(Error::new(ErrorKind::Lost(Side::Source), "read from the source: it closed the link")),

@@ -34,10 +34,6 @@ const SILENCE: Duration = Duration::from_secs(120);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Replies are short: some ten thousand of them fit.
 const READ_BUFFER: usize = 64 * 1024;
-/// Fewer bytes than these were read at once: the target answers in small pieces, and a moment later more of them will be
-/// there. Each pass through all parts costs far more than the replies of a small piece do.
-const PIECE: usize = READ_BUFFER / 4;
-const GATHER: Duration = Duration::from_millis(1);
 const OK: &[u8] = b"+OK\r\n";
 const QUEUED: &[u8] = b"+QUEUED\r\n";
 
@@ -68,8 +64,6 @@ impl<'a> Lane<'a> {
     pub(crate) async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Result<()> {
         let mut scanner = reply::Scanner::new();
         let mut input = vec![0; READ_BUFFER];
-        // Not before this is read again.
-        let mut gathered = Instant::now();
         let mut ended = false;
         let mut unflushed = false;
         let mut silent_at = Instant::now() + SILENCE;
@@ -81,16 +75,14 @@ impl<'a> Lane<'a> {
                 biased;
                 // 1: replies first: they free the target's output buffer and make room for more. Also when none is
                 // due, so that a closed connection is seen at once.
-                n = read(&mut self.read, &mut input, gathered) => {
+                n = self.read.read(&mut input) => {
                     let n = n.or_err(ErrorKind::Lost(Side::Target), || context("read from"))?;
                     if n == 0 {
                         let what = "read from the target: it closed the connection";
                         return Err(Error::new(ErrorKind::Lost(Side::Target), what));
                     }
                     self.on_replies(&mut scanner, &input[..n])?;
-                    let now = Instant::now();
-                    gathered = if n < PIECE { now + GATHER } else { now };
-                    silent_at = now + SILENCE;
+                    silent_at = Instant::now() + SILENCE;
                 }
                 // 2: then what waits to be written, or stands in a buffer of TLS.
                 n = put(&mut self.write, self.flight.unwritten()), if unflushed || !self.flight.unwritten().is_empty() => {
@@ -311,12 +303,6 @@ fn absent(what: What, kind: reply::Kind) -> bool {
         What::Move => kind == reply::Kind::Int(0),
         _ => kind == reply::Kind::Nil,
     }
-}
-
-/// Reads, but not before `at`.
-async fn read(read: &mut ReadHalf, input: &mut [u8], at: Instant) -> io::Result<usize> {
-    sleep_until(at).await;
-    read.read(input).await
 }
 
 /// Writes, or flushes when there is nothing to write. Dropping the future loses nothing that it had not reported.

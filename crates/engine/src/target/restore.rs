@@ -109,8 +109,12 @@ impl Restore<'_> {
         batch.expect(What::Key, 0);
         let out = &mut batch.bytes;
         let nx = !self.overwrites();
-        encode::array(out, 3 + usize::from(nx) + if entry.expire_ms.is_some() { 2 } else { 0 });
-        encode::bulk(out, b"SET");
+        out.extend_from_slice(match (nx, entry.expire_ms.is_some()) {
+            (false, false) => b"*3\r\n$3\r\nSET\r\n",
+            (true, false) => b"*4\r\n$3\r\nSET\r\n",
+            (false, true) => b"*5\r\n$3\r\nSET\r\n",
+            (true, true) => b"*6\r\n$3\r\nSET\r\n",
+        });
         encode::bulk(out, entry.key);
         value(out);
         if let Some(at) = entry.expire_ms {
@@ -118,7 +122,7 @@ impl Restore<'_> {
             encode::bulk_int(out, self.deadline(at));
         }
         if nx {
-            encode::bulk(out, b"NX");
+            out.extend_from_slice(b"$2\r\nNX\r\n");
         }
     }
 
