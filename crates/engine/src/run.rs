@@ -22,7 +22,7 @@ use crate::{
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::lock,
     stream::Databases,
-    target::Settler,
+    target::{Settler, take_off},
 };
 
 /// Chunks between spool and decoder: up to 1 MiB each when they come from the disk.
@@ -217,6 +217,21 @@ impl Task<'_> {
             false if stop.is_cancelled() => return Ok(Outcome::Interrupted),
             false => Outcome::Copied,
         };
+        if outcome == Outcome::Synced && !spec.ttl_grace.is_zero() {
+            let taken = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Outcome::Interrupted),
+                taken = take_off(source, target, &facts, databases, spec.ttl_grace) => taken,
+            };
+            match taken {
+                Ok(keys) => tracing::info!(keys, "the grace is taken off"),
+                // A user for replication may not be allowed to ask for deadlines. What they are is known, and later is safe.
+                Err(e) if matches!(e.kind(), ErrorKind::Permission(_)) => {
+                    tracing::warn!(error = %e, "keys with a deadline keep the grace");
+                }
+                Err(e) => return Err(e),
+            }
+        }
         // Nothing is left to go on with. The spool last: without the checkpoint it means nothing.
         self.place().forget(last.epoch, stats.applied.get()).await?;
         spool::remove(&spec.spool_dir)?;

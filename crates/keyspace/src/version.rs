@@ -104,6 +104,11 @@ impl ServerVersion {
         self.redis >= (6, 2, 0)
     }
 
+    /// Whether PEXPIRETIME is known.
+    pub fn tells_expiry(&self) -> bool {
+        self.redis >= (7, 0, 0)
+    }
+
     /// Whether FLUSHALL takes ASYNC, and UNLINK is known.
     pub fn async_flush(&self) -> bool {
         self.redis >= (4, 0, 0)

@@ -68,6 +68,21 @@ impl Connection {
         self.reply().await
     }
 
+    /// Sends these commands at once and gives their replies in order, which may be error replies. So few of them that
+    /// a server that answers before it has read them all cannot block.
+    pub async fn ask_all(&mut self, commands: &[[&[u8]; 2]]) -> Result<Vec<Value>> {
+        let mut out = Vec::new();
+        for args in commands {
+            encode::command(&mut out, args);
+        }
+        self.write(&out).await?;
+        let mut replies = Vec::with_capacity(commands.len());
+        for _ in commands {
+            replies.push(self.reply().await?);
+        }
+        Ok(replies)
+    }
+
     /// Like [`Self::ask`]; an error reply becomes an error whose kind is read from its text.
     pub async fn command(&mut self, args: &[&[u8]]) -> Result<Value> {
         match self.ask(args).await? {
@@ -91,9 +106,13 @@ impl Connection {
     pub async fn send(&mut self, args: &[&[u8]]) -> Result<()> {
         let mut out = Vec::with_capacity(64);
         encode::command(&mut out, args);
+        self.write(&out).await
+    }
+
+    async fn write(&mut self, out: &[u8]) -> Result<()> {
         let side = self.endpoint.side;
         let sent = async {
-            self.stream.write_all(&out).await?;
+            self.stream.write_all(out).await?;
             self.stream.flush().await
         };
         timeout(REPLY_TIMEOUT, sent)

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use keyferry_testkit::{
     Proxy, data,
     load::{Load, LoadSpec},
+    process::Signal,
     wait_until,
 };
 
@@ -47,6 +48,50 @@ fn a_key_that_is_renewed_in_time_is_never_lost() {
     run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
     assert_eq!(ask::<i64>(&target, 0, "PTTL renewed"), -1);
     differences_with_grace(&source, &target).assert_equal();
+}
+
+/// With the end of the task the grace goes: deadlines are what they are at the source, wherever they came from.
+#[test]
+fn the_grace_is_taken_off_at_the_end() {
+    for (from, to) in [("redis-7.0", "valkey-8.1"), ("redis-6.2", "redis-7.0"), ("redis-7.0", "redis-4.0")] {
+        let (source, target) = (Server::start(from).unwrap(), Server::start(to).unwrap());
+        let mut conn = source.conn().unwrap();
+        let set = |conn: &mut redis::Connection, prefix: &str| {
+            for i in 0..1500 {
+                cmd("SET").arg(format!("{prefix}:{i}")).arg(i).arg("PX").arg(1_000_000 + i * 1000).exec(conn).unwrap();
+            }
+            cmd("SET").arg(format!("{prefix}:stays")).arg(1).exec(conn).unwrap();
+        };
+        set(&mut conn, "copied");
+        let task =
+            |args: &[&str]| sync(&source.url(), &target.url()).args(["--task", "grace"]).args(args).spawn().unwrap();
+        let run = task(&[]);
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        set(&mut conn, "followed");
+        cmd("SELECT").arg(3).exec(&mut conn).unwrap();
+        set(&mut conn, "elsewhere");
+        // What the target shows while it follows, and that a stop leaves it so.
+        let goal = goal(&source);
+        run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+        run.signal(Signal::TERM).unwrap();
+        run.wait_exit(LONG).unwrap();
+        let late = |key: &str, db| {
+            let ask = |server| ask::<i64>(server, db, &format!("PTTL {key}"));
+            ask(&target) - ask(&source)
+        };
+        for (key, db) in [("copied:7", 0), ("followed:1499", 0), ("elsewhere:0", 3)] {
+            assert!((29_000..=31_000).contains(&late(key, db)), "{from} to {to}, {key}: {}", late(key, db));
+        }
+        let ended = task(&["--stop-when-synced"]).wait_exit(LONG).unwrap();
+        assert_eq!(ended.code(), 0, "{}", ended.stderr);
+        for (key, db) in [("copied:7", 0), ("copied:1499", 0), ("followed:1499", 0), ("elsewhere:0", 3)] {
+            assert!(late(key, db).abs() <= 500, "{from} to {to}, {key}: {}", late(key, db));
+        }
+        assert_eq!(late("copied:stays", 0), 0);
+        // No deadline of the source is later than 500 ms: the oracle's judgement without a grace.
+        let options = Options { ttl_grace_ms: 0, ttl_tolerance_ms: 500, ..Options::default() };
+        compare(&source.url(), &target.url(), &options).unwrap().assert_equal();
+    }
 }
 
 /// A copy that takes much longer than the grace, under writes with short deadlines: the stream renews keys long after

@@ -12,6 +12,7 @@ mod link_loss;
 mod matrix;
 mod modules;
 mod older;
+mod outage;
 mod resume;
 mod secrets;
 mod stops;

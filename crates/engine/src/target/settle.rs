@@ -208,7 +208,7 @@ impl Target<'_> {
 }
 
 /// The next cursor and the names that a SCAN gives.
-fn scanned(reply: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
+pub(super) fn scanned(reply: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
     let Value::Array(parts) = reply else { return Err(odd()) };
     let Ok([Value::Bulk(cursor), Value::Array(names)]) = <[Value; 2]>::try_from(parts) else { return Err(odd()) };
     let names = names.into_iter().map(|name| match name {
