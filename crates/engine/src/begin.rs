@@ -153,7 +153,10 @@ impl<'a> Task<'a> {
             }
             drop(opened.spool);
             handle.ended().await;
-            return self.again(facts, unwanted, old, lost).await;
+            // The source may still have what the target lacks, though not what the spool does.
+            if lost >= received {
+                return self.again(facts, unwanted, old, lost).await;
+            }
         }
         if old.snapshot.is_some() {
             return self.again(facts, None, old, received).await;
@@ -192,7 +195,9 @@ impl<'a> Task<'a> {
                 Some(at) => Some(at.offset),
                 None => opened.stream_from.and_then(|from| opened.head.position_of(from, ReplOffset(old.offset))),
             };
-            log == old.log && position.is_some_and(|at| (opened.start..=opened.end).contains(&at))
+            // In the stream the target may be ahead of what was in a file when the last process was killed.
+            let end = if old.snapshot.is_some() { opened.end } else { u64::MAX };
+            log == old.log && position.is_some_and(|at| (opened.start..=end).contains(&at))
         };
         if holds(&opened) {
             return Ok(Some(opened));

@@ -2,6 +2,7 @@
 //! can be mended.
 
 use std::{
+    cell::Cell,
     collections::hash_map::RandomState,
     hash::{BuildHasher as _, Hasher as _},
     sync::atomic::Ordering::Relaxed,
@@ -181,8 +182,17 @@ impl Task<'_> {
             retry_window: spec.retry_window,
             stop: &done,
         };
-        let sessions =
-            Sessions { task: *self, facts: &facts, databases, framing, spool: handle.clone(), done: &done, stop };
+        let epoch = Cell::new(checkpoint.epoch);
+        let sessions = Sessions {
+            task: *self,
+            facts: &facts,
+            databases,
+            framing,
+            spool: handle.clone(),
+            done: &done,
+            stop,
+            epoch: &epoch,
+        };
         let settler = Settler {
             endpoint: target,
             stats,
@@ -202,7 +212,7 @@ impl Task<'_> {
         };
         let ended = tokio::select! {
             biased;
-            result = work => result.map(|ends| (ends.1, ends.4)),
+            result = work => result.map(|ends| ends.4),
             () = drained(stop) => return Ok(Outcome::Interrupted),
         };
         // Whoever opens the spool again must be alone with it.
@@ -211,7 +221,10 @@ impl Task<'_> {
             () = handle.ended() => {}
             () = drained(stop) => return Ok(Outcome::Interrupted),
         }
-        let (last, in_step) = ended?;
+        if stats.broken.load(Relaxed) {
+            self.note_broken(epoch.get(), stop).await;
+        }
+        let in_step = ended?;
         let outcome = match in_step {
             true => Outcome::Synced,
             false if stop.is_cancelled() => return Ok(Outcome::Interrupted),
@@ -233,9 +246,34 @@ impl Task<'_> {
             }
         }
         // Nothing is left to go on with. The spool last: without the checkpoint it means nothing.
-        self.place().forget(last.epoch, stats.applied.get()).await?;
+        self.place().forget(epoch.get(), stats.applied.get()).await?;
         spool::remove(&spec.spool_dir)?;
         Ok(outcome)
+    }
+
+    /// Notes on the target that both sides differ, as often as it takes: without it, a later run would go on behind the hole.
+    async fn note_broken(&self, epoch: u64, stop: &CancellationToken) {
+        let mut backoff = Backoff::new(self.spec.retry_window);
+        let place = self.place();
+        loop {
+            let noted = tokio::select! {
+                biased;
+                noted = place.note_broken(epoch) => noted,
+                () = drained(stop) => return,
+            };
+            let Err(error) = noted else { return };
+            tracing::warn!(error = %error, "the target is to be told that both sides differ");
+            self.stats.set_lost(Side::Target, true);
+            self.stats.note_error(&error);
+            match backoff.again(error, stop).await {
+                Ok(true) => {}
+                // Otherwise the count of batches says it, where that differs too.
+                _ => {
+                    tracing::warn!("the target could not be told that both sides differ: begin anew with --restart");
+                    return;
+                }
+            }
+        }
     }
 }
 

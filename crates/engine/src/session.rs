@@ -8,7 +8,7 @@
 //! - What was refused within a transaction whose rest applied is never tried again: both sides differ then, and the
 //!   checkpoint says so before the task ends.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{cell::Cell, sync::atomic::Ordering::Relaxed};
 
 use keyferry_keyspace::ReplOffset;
 use keyferry_model::{Error, ErrorKind, Result, Retry, Side};
@@ -38,30 +38,30 @@ pub(crate) struct Sessions<'a> {
     pub(crate) done: &'a CancellationToken,
     /// Cancelled by the user.
     pub(crate) stop: &'a CancellationToken,
+    /// That of the last connection.
+    pub(crate) epoch: &'a Cell<u64>,
 }
 
 impl Sessions<'_> {
     /// Writes what the spool holds from `checkpoint` on, over as many connections as it takes, until `done`.
     ///
-    /// Gives the checkpoint with which the last connection began. Errors: `SpoolDropped` when the target has fallen back behind what is kept; `TakenOver`; what trying again cannot
-    /// help.
-    pub(crate) async fn run(&self, conn: Connection, checkpoint: Checkpoint, mut reader: Reader) -> Result<Checkpoint> {
+    /// Errors: `SpoolDropped` when the target has fallen back behind what is kept; `TakenOver`; what trying again cannot
+    /// help. With [`Stats::broken`](crate::Stats) it is for the caller to note it on the target.
+    pub(crate) async fn run(&self, conn: Connection, checkpoint: Checkpoint, mut reader: Reader) -> Result<()> {
         let mut next = (conn, checkpoint);
         let mut backoff = Backoff::new(self.task.spec.retry_window);
         loop {
             let (conn, checkpoint) = next;
             let before = self.task.stats.position.get();
-            let Err(lost) = self.session(conn, checkpoint, &mut reader).await else { return Ok(checkpoint) };
+            self.epoch.set(checkpoint.epoch);
+            let Err(lost) = self.session(conn, checkpoint, &mut reader).await else { return Ok(()) };
             let stats = self.task.stats;
             if stats.broken.load(Relaxed) {
-                if let Err(e) = self.task.place().note_broken(checkpoint.epoch).await {
-                    tracing::warn!(error = %e, "the checkpoint could not be marked: begin anew with --restart");
-                }
                 return Err(lost);
             }
             // With `done` alone, what was wanted may not be on the target as a whole.
             if self.stop.is_cancelled() {
-                return Ok(checkpoint);
+                return Ok(());
             }
             if self.done.is_cancelled() {
                 return Err(lost);
@@ -78,11 +78,11 @@ impl Sessions<'_> {
             let mut error = lost;
             next = loop {
                 if !backoff.again(error, self.stop).await? {
-                    return Ok(checkpoint);
+                    return Ok(());
                 }
                 let reopened = tokio::select! {
                     biased;
-                    () = self.stop.cancelled() => return Ok(checkpoint),
+                    () = self.stop.cancelled() => return Ok(()),
                     reopened = self.reopen(checkpoint) => reopened,
                 };
                 match reopened {

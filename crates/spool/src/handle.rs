@@ -115,7 +115,7 @@ impl Handle {
         let state = self.shared.lock();
         match (&state.disk_full, state.limit_reached) {
             (Some((since, what)), _) => State::Full { since: *since, reason: Reason::Disk(what.clone()) },
-            (None, Some(since)) => State::Full { since, reason: Reason::Limit },
+            (None, Some((since, _))) => State::Full { since, reason: Reason::Limit },
             (None, None) => State::Flowing,
         }
     }

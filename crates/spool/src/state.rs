@@ -5,7 +5,10 @@
 //! - A record leaves memory only when it is in a file, and then when the reader has it or the tail is full.
 //! - A segment goes only when it is released, the reader has passed it, and it is not the last.
 
-use std::{collections::VecDeque, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    time::{Instant, SystemTime},
+};
 
 use keyferry_keyspace::ReplId;
 
@@ -94,7 +97,7 @@ pub(crate) struct State {
     pub(crate) lingers: bool,
     pub(crate) failed: Option<Failure>,
     pub(crate) disk_full: Option<(SystemTime, String)>,
-    pub(crate) limit_reached: Option<SystemTime>,
+    pub(crate) limit_reached: Option<(SystemTime, Instant)>,
     pub(crate) counts: Counts,
 }
 

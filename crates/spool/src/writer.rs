@@ -2,7 +2,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -64,11 +64,11 @@ impl Writer {
         }
         // When everything has been read and nothing is released, waiting does not help: what was read belongs together, a
         // value or a transaction, and is larger than the limit.
-        let long = |since: SystemTime| since.elapsed().is_ok_and(|waited| waited > PATIENCE);
+        let long = |since: (SystemTime, Instant)| since.1.elapsed() > PATIENCE;
         let must = state.reader_seq >= state.next_seq && state.limit_reached.is_some_and(long);
         state.limit_reached = match state.has_disk(cost) {
             true => None,
-            false => state.limit_reached.or_else(|| Some(SystemTime::now())),
+            false => state.limit_reached.or_else(|| Some((SystemTime::now(), Instant::now()))),
         };
         Ok(match (state.limit_reached.is_none() || must) && state.has_memory() {
             true => Check::Ready(true),

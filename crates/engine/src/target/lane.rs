@@ -208,25 +208,25 @@ impl<'a> Lane<'a> {
 
     /// Passes over the replies that nearly all are: `+QUEUED`, and `+OK` to a key or a command.
     fn pass_over(&mut self, scanner: &mut reply::Scanner, input: &mut &[u8], counts: &mut Counts) {
-        let Some(batch) = self.flight.batches.front() else { return };
+        let Some(batch) = self.flight.batches.front().filter(|_| scanner.is_between()) else { return };
         let left = batch.replies() - self.flight.answered;
         let all = batch.expects.len();
         let (line, n) = match (left > 0).then(|| Place::of(batch, self.flight.answered)) {
             Some(Place::Queued(_)) => {
                 // Behind them come the header of EXEC's answer, and what each has answered.
                 let queued = left - 1 - all;
-                let n = scanner.count_equal(input, QUEUED, queued);
+                let n = input.chunks_exact(QUEUED.len()).take(queued).take_while(|reply| *reply == QUEUED).count();
                 if n == queued {
                     scanner.open_next();
                 }
                 (QUEUED, n)
             }
             Some(Place::Answer(_)) => {
-                let n = scanner.count_equal(input, OK, left);
-                let plain = batch.expects[all - left..][..n].iter().take_while(|expect| {
+                let ok = input.chunks_exact(OK.len()).take_while(|reply| *reply == OK);
+                let plain = ok.zip(&batch.expects[all - left..]).take_while(|(_, expect)| {
                     counts.keys += u64::from(expect.what == What::Key);
                     counts.commands += u64::from(expect.what == What::Command);
-                    matches!(expect.what, What::Key | What::Command)
+                    matches!(expect.what, What::Key | What::Command | What::Select)
                 });
                 (OK, plain.count())
             }

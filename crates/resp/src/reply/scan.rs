@@ -68,14 +68,11 @@ impl Scanner {
         self.consume(input)
     }
 
-    /// How many replies that are exactly `line`, at most `max`, stand at the front of `input`: they can be passed over without
-    /// `feed`. None when `feed` is within a reply. `line` is a whole reply, and no error.
+    /// Whether the next byte begins a reply, which is not to be opened. Whoever knows it by its bytes, and knows that it is
+    /// no error, may then pass over it without `feed`.
     #[inline]
-    pub fn count_equal(&self, input: &[u8], line: &[u8], max: usize) -> usize {
-        if self.consumed > 0 || self.open_next {
-            return 0;
-        }
-        input.chunks_exact(line.len()).take(max).take_while(|reply| *reply == line).count()
+    pub fn is_between(&self) -> bool {
+        self.consumed == 0 && !self.open_next
     }
 
     /// Of the next reply, when it is an array, only the header is consumed; its elements then follow as replies of their own.

@@ -27,14 +27,16 @@ fn batch(commands: &[(What, &[u8])], applied: Option<u64>) -> Batch {
 }
 
 /// Runs a lane over these batches against a target that answers with these bytes after it has read something: in one
-/// piece, and a byte at a time, which has to make no difference.
+/// piece, and in others, which has to make no difference.
 async fn run(on_conflict: OnConflict, batches: impl Fn() -> Vec<Batch>, replies: &'static [u8]) -> (Result<()>, Stats) {
     let (whole, stats) = run_cut(on_conflict, batches(), replies, replies.len()).await;
-    let (cut, of_cut) = run_cut(on_conflict, batches(), replies, 1).await;
     let text = |result: &Result<()>| format!("{result:?}");
-    assert_eq!(text(&whole), text(&cut));
     let counts = |s: &Stats| (s.keys.get(), s.commands.get(), s.kept(), s.applied.get(), s.broken.load(Relaxed));
-    assert_eq!(counts(&stats), counts(&of_cut));
+    for size in [1, 5, 9, 14, QUEUED.len()] {
+        let (cut, of_cut) = run_cut(on_conflict, batches(), replies, size).await;
+        assert_eq!(text(&whole), text(&cut), "in pieces of {size}");
+        assert_eq!(counts(&stats), counts(&of_cut), "in pieces of {size}");
+    }
     (whole, stats)
 }
 
