@@ -246,9 +246,38 @@ impl Task<'_> {
             }
         }
         // Nothing is left to go on with. The spool last: without the checkpoint it means nothing.
-        self.place().forget(epoch.get(), stats.applied.get()).await?;
+        if !self.forget(epoch.get(), stop).await? {
+            return Ok(Outcome::Interrupted);
+        }
         spool::remove(&spec.spool_dir)?;
         Ok(outcome)
+    }
+
+    /// Removes the position of the task, which has ended. `false` when it was asked to stop.
+    async fn forget(&self, epoch: u64, stop: &CancellationToken) -> Result<bool> {
+        let place = self.place();
+        let mut backoff = Backoff::new(self.spec.retry_window);
+        let mut again = false;
+        loop {
+            let forgotten = tokio::select! {
+                biased;
+                forgotten = place.forget(epoch, self.stats.applied.get(), again) => forgotten,
+                () = drained(stop) => return Ok(false),
+            };
+            let error = match forgotten {
+                Ok(true) => return Ok(true),
+                Ok(false) => {
+                    let what = "end the task: the target no longer has all that it has answered";
+                    return Err(Error::new(ErrorKind::Lost(Side::Target), what));
+                }
+                Err(e) => e,
+            };
+            again = true;
+            tracing::warn!(error = %error, "the position of the task is to be removed from the target");
+            if !backoff.again(error, stop).await? {
+                return Ok(false);
+            }
+        }
     }
 
     /// Notes on the target that both sides differ, as often as it takes: without it, a later run would go on behind the hole.

@@ -8,7 +8,7 @@
 //! - Where `n` is not the number of the last batch, one before it is missing: nobody goes on from there.
 
 use keyferry_keyspace::info;
-use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_model::{Error, ErrorKind, Result};
 use keyferry_net::{Connection, Endpoint, Value};
 
 use super::{
@@ -134,18 +134,18 @@ impl Place<'_> {
     }
 
     /// Removes the checkpoint when it says that everything up to `applied` is there: the task has ended. `epoch`: that of
-    /// the last connection.
+    /// the last connection. `again`: this was called before, and may have removed it.
     ///
-    /// Errors: `Lost` when the target no longer has all that it has answered.
-    pub(crate) async fn forget(&self, epoch: u64, applied: u64) -> Result<()> {
+    /// `false` when the target no longer has all that it has answered.
+    pub(crate) async fn forget(&self, epoch: u64, applied: u64, again: bool) -> Result<bool> {
         let mut conn = self.connect().await?;
         let found = self.take(&mut conn, Some(epoch)).await?;
+        if found.is_none() && again {
+            return Ok(true);
+        }
         match found.filter(|found| found.snapshot.is_none() && found.offset >= applied) {
-            Some(found) => self.put(&mut conn, Some(&found), None).await,
-            None => {
-                let what = "end the task: the target no longer has all that it has answered";
-                Err(Error::new(ErrorKind::Lost(Side::Target), what))
-            }
+            Some(found) => self.put(&mut conn, Some(&found), None).await.map(|()| true),
+            None => Ok(false),
         }
     }
 
