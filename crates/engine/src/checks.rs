@@ -109,6 +109,14 @@ pub(crate) async fn ask_target(conn: &mut Connection, target: &Endpoint) -> Resu
     can_be_written(&text, target)
 }
 
+/// What is asked when the source, which was `source`, cannot be reached.
+pub(crate) async fn ask_target_alone(conn: &mut Connection, target: &Endpoint, source: ServerVersion) -> Result<Facts> {
+    let version = ask_target(conn, target).await?;
+    let modules = Modules::ask(conn, &version).await?;
+    let target_databases = count_databases(conn).await?;
+    Ok(Facts { target: version, modules, source, source_keys: 0, target_databases })
+}
+
 fn can_be_written(text: &str, target: &Endpoint) -> Result<ServerVersion> {
     let version = version(text, target, OLDEST_TARGET)?;
     if info::field(text.as_bytes(), "role") == Some("slave") {

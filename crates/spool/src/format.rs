@@ -4,13 +4,13 @@ use std::{fmt, io};
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
-use keyferry_keyspace::{ReplId, ReplOffset};
+use keyferry_keyspace::{Flavor, ReplId, ReplOffset, ServerVersion};
 
 use crate::head::{Framing, Head, Note};
 
 const MAGIC: [u8; 8] = *b"KFSPOOL\n";
-const VERSION: u32 = 1;
-pub(crate) const SEGMENT_HEADER: usize = 200;
+const VERSION: u32 = 2;
+pub(crate) const SEGMENT_HEADER: usize = 216;
 pub(crate) const RECORD_HEADER: usize = 40;
 /// Largest payload. It bounds what a reader holds before it knows the checksum.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
@@ -106,6 +106,7 @@ impl SegmentHeader {
         put(self.head.replid.as_bytes());
         put(self.replid.as_bytes());
         put(&self.stream_from.unwrap_or(u64::MAX).to_le_bytes());
+        put(&version_bytes(&self.head.source));
         let crc = checksum(0, &[&out[..SEGMENT_HEADER - 8]]);
         out[SEGMENT_HEADER - 8..].copy_from_slice(&crc.to_le_bytes());
         out
@@ -135,17 +136,39 @@ impl SegmentHeader {
             2 => Framing::Mark(field(bytes, 64)),
             _ => return Err(broken(56, "unknown framing of the snapshot")),
         };
+        let source = version_of(field(bytes, 192)).ok_or_else(|| broken(192, "unknown kind of server"))?;
         let replid = |at: usize| ReplId::parse(&bytes[at..at + 40]).map_err(|_| broken(at, "not a replication id"));
         Ok(Self {
             log: number(bytes, 16),
             base: number(bytes, 24),
             seq: number(bytes, 32),
             durable: number(bytes, 40),
-            head: Head { replid: replid(104)?, offset: ReplOffset(number(bytes, 48)), framing },
+            head: Head { replid: replid(104)?, offset: ReplOffset(number(bytes, 48)), framing, source },
             replid: replid(144)?,
             stream_from: Some(number(bytes, 184)).filter(|n| *n != u64::MAX),
         })
     }
+}
+
+/// In the order of their numbers in the file.
+const FLAVORS: [Flavor; 4] = [Flavor::Redis, Flavor::Valkey, Flavor::Redict, Flavor::Other];
+
+/// Flavor, own version, that of the Redis it is compatible with, and a zero: 2 bytes each.
+fn version_bytes(version: &ServerVersion) -> [u8; 16] {
+    let flavor = FLAVORS.iter().position(|flavor| *flavor == version.flavor).unwrap_or_default();
+    let (own, redis) = (version.own, version.redis);
+    let mut out = [0; 16];
+    let numbers = [flavor as u32, own.0, own.1, own.2, redis.0, redis.1, redis.2];
+    for (to, n) in out.chunks_exact_mut(2).zip(numbers) {
+        to.copy_from_slice(&u16::try_from(n).unwrap_or(u16::MAX).to_le_bytes());
+    }
+    out
+}
+
+fn version_of(bytes: [u8; 16]) -> Option<ServerVersion> {
+    let n = |i: usize| u32::from(u16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]));
+    let flavor = *FLAVORS.get(n(0) as usize)?;
+    Some(ServerVersion { flavor, own: (n(1), n(2), n(3)), redis: (n(4), n(5), n(6)) })
 }
 
 /// What a record is.
@@ -290,7 +313,8 @@ mod tests {
     }
 
     fn header(framing: Framing) -> SegmentHeader {
-        let head = Head { replid: replid(b'a'), offset: ReplOffset(7), framing };
+        let source = ServerVersion { flavor: Flavor::Valkey, own: (8, 1, 255), redis: (7, 2, 4) };
+        let head = Head { replid: replid(b'a'), offset: ReplOffset(7), framing, source };
         SegmentHeader { log: 1, base: 2, seq: 3, durable: 4, head, replid: replid(b'b'), stream_from: Some(5) }
     }
 
@@ -309,8 +333,8 @@ mod tests {
         }
         assert!(matches!(SegmentHeader::decode(&[0; SEGMENT_HEADER]), Err(Fault::Torn)));
         let mut next = header(Framing::Stream).encode();
-        next[8] = 2;
-        assert!(matches!(SegmentHeader::decode(&next), Err(Fault::Version(2))));
+        next[8] = 3;
+        assert!(matches!(SegmentHeader::decode(&next), Err(Fault::Version(3))));
     }
 
     #[test]

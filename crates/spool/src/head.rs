@@ -1,6 +1,6 @@
 //! What is known of a log as a whole, and the few things that become known later.
 
-use keyferry_keyspace::{ReplId, ReplOffset};
+use keyferry_keyspace::{ReplId, ReplOffset, ServerVersion};
 
 /// How a snapshot ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Head {
     pub offset: ReplOffset,
     /// How the snapshot in front of the stream ends.
     pub framing: Framing,
+    /// What the source was: its commands can be applied while nobody can ask it.
+    pub source: ServerVersion,
 }
 
 impl Head {
@@ -55,7 +57,8 @@ mod tests {
     #[test]
     fn offsets_and_positions() {
         let replid = ReplId::parse(&[b'a'; 40]).unwrap();
-        let head = Head { replid, offset: ReplOffset(1000), framing: Framing::Length(300) };
+        let source = ServerVersion::from_info(b"redis_version:7.0.15").unwrap();
+        let head = Head { replid, offset: ReplOffset(1000), framing: Framing::Length(300), source };
         assert_eq!(head.offset_at(300, 300), Some(ReplOffset(1000)));
         assert_eq!(head.offset_at(300, 310), Some(ReplOffset(1010)));
         assert_eq!(head.offset_at(300, 299), None);

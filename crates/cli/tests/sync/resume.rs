@@ -244,3 +244,44 @@ fn a_task_that_has_ended_leaves_nothing_behind() {
     let spool = format!("resume-{}.spool", source.port());
     assert!(!std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(spool).exists());
 }
+
+/// What was received is applied by a process that is started while the source is gone, and the source is followed again when
+/// it is back.
+#[test]
+fn a_start_without_its_source_applies_what_is_there() {
+    let (mut source, target) = pair("redis-7.0");
+    data::fill_mixed(&source.url(), 3000, 6).unwrap();
+    let run = task(&source, &target.url()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    target.stop_signal().unwrap();
+    count_up(&source, 0, 500);
+    let end = goal(&source);
+    let (head, received) = (run.progress().unwrap(), || run.progress().unwrap().bytes);
+    let before = head.bytes;
+    keyferry_testkit::wait_until("everything is received", LONG, || received() > before + 20_000).unwrap();
+    run.wait_for(LONG, |p| p.source_offset.is_some_and(|o| o >= end)).unwrap();
+    run.kill_9();
+    run.wait_exit(LONG).unwrap();
+    let () = ask(&source, 0, "SAVE");
+    source.kill_9();
+    target.cont_signal().unwrap();
+    let run = task(&source, &target.url()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.phase == "retrying").unwrap();
+    let counter = || ask::<Option<u64>>(&target, 0, "GET counter").unwrap_or_default();
+    keyferry_testkit::wait_until("what was received is applied", LONG, || counter() == 500).unwrap();
+    assert!(run.progress().unwrap().last_error.is_some());
+    source.restart().unwrap();
+    count_up(&source, 500, 600);
+    wait_until_equal(&run, &source, &target);
+    let list: Vec<u64> = ask(&target, 0, "LRANGE list 0 -1");
+    assert!(list.iter().copied().eq(0..600), "each number once and in order");
+}
+
+/// Without anything to go on with, a source that cannot be reached is an error at once.
+#[test]
+fn a_first_start_without_its_source_fails() {
+    let (mut source, target) = pair("redis-7.0");
+    source.kill_9();
+    let exit = task(&source, &target.url()).spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_fails(&exit, 1, "SRC-0002");
+}

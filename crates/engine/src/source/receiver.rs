@@ -76,19 +76,23 @@ fn acknowledged(stats: &Stats) -> u64 {
 }
 
 impl Receiver<'_> {
-    /// Receives until `stop`, over as many links as it takes.
+    /// Receives until `stop`, over as many links as it takes; `link` may say why there is none yet.
     ///
     /// Errors: `BacklogLost`, and `Lost` and `Timeout` of the source when a link was lost within the snapshot.
-    pub(crate) async fn run(mut self, mut link: Link) -> Result<()> {
+    pub(crate) async fn run(mut self, mut link: Result<Link>) -> Result<()> {
         loop {
-            let lost = match self.receive(link).await {
+            let received = match link {
+                Ok(link) => self.receive(link).await,
+                Err(e) => Err(e),
+            };
+            let lost = match received {
                 Ok(()) => break,
                 Err(e) if e.kind().policy().retry != Retry::Backoff => return Err(e),
                 Err(e) => e,
             };
             self.stats.set_lost(Side::Source, true);
             match self.reconnect(lost).await? {
-                Some(next) => link = next,
+                Some(next) => link = Ok(next),
                 None => break,
             }
             self.stats.set_lost(Side::Source, false);

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use bytes::Bytes;
-use keyferry_keyspace::{ReplId, ReplOffset};
+use keyferry_keyspace::{ReplId, ReplOffset, ServerVersion};
 use keyferry_model::Result;
 use keyferry_spool::{Framing, Head, Item, Limits, Next, Note, Reader, Writer};
 
@@ -12,7 +12,8 @@ pub(crate) fn replid(c: u8) -> ReplId {
 }
 
 pub(crate) fn head() -> Head {
-    Head { replid: replid(b'a'), offset: ReplOffset(1000), framing: Framing::Length(100) }
+    let source = ServerVersion::from_info(b"redis_version:7.0.15").unwrap();
+    Head { replid: replid(b'a'), offset: ReplOffset(1000), framing: Framing::Length(100), source }
 }
 
 /// Small segments, so that there are many.

@@ -1,5 +1,6 @@
 //! Against a peer on loopback, in paused time: it advances as soon as nothing else can happen.
 
+use keyferry_keyspace::ServerVersion;
 use keyferry_model::Side;
 use keyferry_net::Stream;
 use keyferry_spool::{Head, Item, Limits, Spool, create};
@@ -21,7 +22,9 @@ async fn link() -> (Link, TcpStream) {
 
 /// A spool of so many bytes for a snapshot that is longer than anything here.
 fn spool(dir: &tempfile::TempDir, max_bytes: u64) -> Spool {
-    let head = Head { replid: ReplId::NONE, offset: ReplOffset(0), framing: keyferry_spool::Framing::Length(1 << 30) };
+    let source = ServerVersion::from_info(b"redis_version:7.0.15").unwrap();
+    let framing = keyferry_spool::Framing::Length(1 << 30);
+    let head = Head { replid: ReplId::NONE, offset: ReplOffset(0), framing, source };
     create(&dir.path().join("t.spool"), head, Limits::with_max_bytes(max_bytes).fitting()).unwrap()
 }
 
@@ -39,7 +42,7 @@ async fn receive(link: Link, writer: Writer, spool: Handle, stats: &Stats) -> Re
         retry_window: None,
         stop: &stop,
     };
-    receiver.run(link).await
+    receiver.run(Ok(link)).await
 }
 
 #[tokio::test(start_paused = true)]
