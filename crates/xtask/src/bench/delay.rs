@@ -69,9 +69,9 @@ pub(super) fn measure(binary: &Path, runs: u32, seconds: u64) -> Result<Figures>
             .arg(state.path())
             .spawn()?;
         keyferry.wait_for(Duration::from_secs(60), |progress| progress.in_step)?;
-        let before = usage::of(&keyferry)?;
+        let before = usage::of(keyferry.pid())?;
         ours.push(follow(&source, &target, groups)?);
-        let after = usage::of(&keyferry)?;
+        let after = usage::of(keyferry.pid())?;
         cpu.push(after.cpu_seconds - before.cpu_seconds);
         rss.push(after.peak_rss_mib);
         keyferry.signal(Signal::TERM)?;
@@ -106,7 +106,7 @@ struct Group {
 }
 
 fn follow(source: &Server, target: &Server, groups: u64) -> Result<Delay> {
-    // A source sends nothing to a replica before it has heard of it again behind the snapshot.
+    // A source sends nothing to a replica before it has heard of it again behind the snapshot, up to a second later.
     mark::set(source, 1)?;
     mark::wait(target, 1)?;
     let mut conn = target.conn()?;

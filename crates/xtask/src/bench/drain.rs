@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use keyferry_testkit::{Keyferry, Server, data, process::Signal};
+use keyferry_testkit::{Keyferry, data, process::Signal};
 use serde::Serialize;
 
 use super::{STRING, largest, mark, median, native, pair, plain, usage};
@@ -21,6 +21,9 @@ struct Run {
     /// From the first of the commands on: taking them in, and the drain.
     cpu_seconds_with_intake: f64,
     peak_rss_mib: f64,
+    /// What the target itself needed for the one and for the other: unlike seconds, hardly changed by foreign load.
+    target_cpu_seconds: f64,
+    plain_target_cpu_seconds: f64,
 }
 
 /// Medians, and all runs.
@@ -31,6 +34,8 @@ pub(super) struct Figures {
     pub(super) plain_commands_per_second: f64,
     /// Median of the ratios of the runs.
     pub(super) ratio: f64,
+    pub(super) target_cpu_seconds_per_million: f64,
+    pub(super) plain_target_cpu_seconds_per_million: f64,
     pub(super) cpu_seconds_per_million: f64,
     pub(super) cpu_seconds_per_million_with_intake: f64,
     pub(super) peak_rss_mib: f64,
@@ -43,13 +48,7 @@ pub(super) struct Figures {
 pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures> {
     let mut all = vec![];
     for run in 1..=runs {
-        let (source, target) = pair()?;
-        let seed = u64::from(run) + 100;
-        let mut figures = drain(binary, &source, &target, commands, seed)?;
-        native::reset(&target)?;
-        // The drain has found a target whose memory was new to it.
-        redis::cmd("MEMORY").arg("PURGE").exec(&mut target.conn()?)?;
-        figures.plain_seconds = plain::write(&target, commands, seed)?;
+        let figures = run_once(binary, commands, u64::from(run) + 100)?;
         println!(
             "drain {run}/{runs}: ours {:.2} s, plain client {:.2} s, CPU {:.2} s ({:.2} s with intake), {:.1} MiB",
             figures.seconds,
@@ -68,6 +67,8 @@ pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures
         commands_per_second: commands as f64 / of(|run| run.seconds),
         plain_commands_per_second: commands as f64 / of(|run| run.plain_seconds),
         ratio: of(|run| run.plain_seconds / run.seconds),
+        target_cpu_seconds_per_million: of(|run| run.target_cpu_seconds) / millions,
+        plain_target_cpu_seconds_per_million: of(|run| run.plain_target_cpu_seconds) / millions,
         cpu_seconds_per_million: of(|run| run.cpu_seconds) / millions,
         cpu_seconds_per_million_with_intake: of(|run| run.cpu_seconds_with_intake) / millions,
         peak_rss_mib: of(|run| run.peak_rss_mib),
@@ -76,7 +77,8 @@ pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures
     })
 }
 
-fn drain(binary: &Path, source: &Server, target: &Server, commands: u64, seed: u64) -> Result<Run> {
+fn run_once(binary: &Path, commands: u64, seed: u64) -> Result<Run> {
+    let (source, target) = pair()?;
     let state = tempfile::tempdir()?;
     let keyferry = Keyferry::sync(binary, &source.url(), &target.url())
         .args(["--log-level", "warn", "--state-dir"])
@@ -87,31 +89,42 @@ fn drain(binary: &Path, source: &Server, target: &Server, commands: u64, seed: u
 
     // The target takes nothing, and nothing is lost: what is sent to it waits.
     target.stop_signal()?;
-    let idle = usage::of(&keyferry)?;
+    let idle = usage::of(keyferry.pid())?;
     data::fill_strings(&source.url(), commands, STRING, seed)?;
-    mark::set(source, seed)?;
+    mark::set(&source, seed)?;
     let end: u64 = source.info("replication")?.get("master_repl_offset").context("INFO has no offset")?.parse()?;
-    let full = keyferry.wait_for(native::PATIENCE, |now| now.bytes - before.bytes >= end - offset)?;
+    let full = keyferry.wait_for(native::PATIENCE, |now| now.bytes >= before.bytes + (end - offset))?;
     // Otherwise a pause between two tries would be in the time.
     ensure!(full.phase == "incremental", "the target was given up while it was stopped: {full:?}");
 
-    let stopped = usage::of(&keyferry)?;
+    let stopped = usage::of(keyferry.pid())?;
+    let target_stopped = usage::of(target.pid())?;
     let start = Instant::now();
     target.cont_signal()?;
-    mark::wait(target, seed)?;
+    mark::wait(&target, seed)?;
     let seconds = start.elapsed().as_secs_f64();
-    let drained = usage::of(&keyferry)?;
+    let drained = usage::of(keyferry.pid())?;
+    let target_drained = usage::of(target.pid())?;
 
     keyferry.signal(Signal::TERM)?;
     let exit = keyferry.wait_exit(Duration::from_secs(10))?;
     ensure!(exit.code() == 130, "keyferry ended with {}: {}", exit.status, exit.stderr);
     // A task that was interrupted keeps its position there.
     ensure!(source.keys()? + 1 == target.keys()?, "the target holds another number of keys");
+
+    native::reset(&target)?;
+    // The drain has found a target whose memory was new to it.
+    redis::cmd("MEMORY").arg("PURGE").exec(&mut target.conn()?)?;
+    let target_empty = usage::of(target.pid())?;
+    let plain_seconds = plain::write(&target, commands, seed)?;
+    let target_full = usage::of(target.pid())?;
     Ok(Run {
         seconds,
-        plain_seconds: 0.0,
+        plain_seconds,
         cpu_seconds: drained.cpu_seconds - stopped.cpu_seconds,
         cpu_seconds_with_intake: drained.cpu_seconds - idle.cpu_seconds,
         peak_rss_mib: drained.peak_rss_mib,
+        target_cpu_seconds: target_drained.cpu_seconds - target_stopped.cpu_seconds,
+        plain_target_cpu_seconds: target_full.cpu_seconds - target_empty.cpu_seconds,
     })
 }

@@ -53,9 +53,9 @@ pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures
             .arg(state.path())
             .spawn()?;
         keyferry.wait_for(Duration::from_secs(60), |progress| progress.in_step)?;
-        let before = usage::of(&keyferry)?;
+        let before = usage::of(keyferry.pid())?;
         ours.push(burst(&source, &target, commands, u64::from(run))?);
-        let after = usage::of(&keyferry)?;
+        let after = usage::of(keyferry.pid())?;
         cpu.push(after.cpu_seconds - before.cpu_seconds);
         rss.push(after.peak_rss_mib);
         keyferry.signal(Signal::TERM)?;

@@ -19,10 +19,14 @@ impl Figures {
             println!("CPU {:.2} s/1M, RSS {:.1} MiB", incremental.cpu_seconds_per_million, incremental.peak_rss_mib);
         }
         if let Some(drain) = &self.drain {
-            println!("\ndrain of {} SETs       plain client       ours   ratio", drain.commands);
+            println!("\ndrain of {:>8} SETs  plain client         ours   ratio", drain.commands);
             println!(
                 "commands/s             {:>12.0} {:>12.0} {:>7.2}",
                 drain.plain_commands_per_second, drain.commands_per_second, drain.ratio
+            );
+            println!(
+                "CPU s/1M of the target {:>12.2} {:>12.2}",
+                drain.plain_target_cpu_seconds_per_million, drain.target_cpu_seconds_per_million
             );
             println!(
                 "CPU {:.2} s/1M ({:.2} s/1M with intake), RSS {:.1} MiB",

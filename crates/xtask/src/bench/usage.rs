@@ -31,12 +31,12 @@ pub(super) fn until_exit(keyferry: &Keyferry, patience: Duration) -> Result<Usag
     Ok(Usage { cpu_seconds: ended_children()? - before, peak_rss_mib: peak_kib as f64 / 1024.0 })
 }
 
-/// What a run that goes on has used so far.
-pub(super) fn of(keyferry: &Keyferry) -> Result<Usage> {
-    let status = fs::read_to_string(format!("/proc/{}/status", keyferry.pid()))?;
+/// What a process that goes on has used so far.
+pub(super) fn of(pid: u32) -> Result<Usage> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let peak_kib = peak(&status).context("the process has ended")?;
     // Its own times are the 14th and 15th field.
-    let cpu_seconds = cpu_seconds(&format!("/proc/{}/stat", keyferry.pid()), 14)?;
+    let cpu_seconds = cpu_seconds(&format!("/proc/{pid}/stat"), 14)?;
     Ok(Usage { cpu_seconds, peak_rss_mib: peak_kib as f64 / 1024.0 })
 }
 
