@@ -3,14 +3,21 @@
 //! Both copy from the same source to the same target, which is emptied in between. The target's own work is in both;
 //! the ratio says what the product adds.
 
+mod delay;
+mod drain;
 mod full;
+mod goals;
 mod incremental;
+mod mark;
 mod native;
+mod plain;
+mod print;
 mod usage;
 
 use std::{fs, path::Path, thread};
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use keyferry_testkit::{Server, data};
 use serde::Serialize;
 
@@ -21,29 +28,74 @@ const SEED: u64 = 7;
 /// Bytes of a string.
 const STRING: usize = 100;
 
-/// All figures, as they are written.
+/// What can be measured on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Full copy of strings
+    Strings,
+    /// Full copy of several types
+    Mixed,
+    /// A burst of writes to a source that is followed
+    Incremental,
+    /// A full spool, against a plain client
+    Drain,
+    /// Delay at 20 000 writes a second
+    Delay,
+}
+
+/// All figures, as they are written; None for what was left out.
 #[derive(Debug, Serialize)]
 struct Figures {
     server: String,
     cpus: usize,
     runs: u32,
-    strings: full::Figures,
-    mixed: full::Figures,
-    incremental: incremental::Figures,
+    strings: Option<full::Figures>,
+    mixed: Option<full::Figures>,
+    incremental: Option<incremental::Figures>,
+    drain: Option<drain::Figures>,
+    delay: Option<delay::Figures>,
+    goals: Vec<goals::Goal>,
 }
 
-/// Runs everything and writes the figures.
-pub(crate) fn run(runs: u32, json: &Path, keys: u64) -> Result<()> {
+/// Runs everything, or only some parts, and writes the figures.
+pub(crate) fn run(runs: u32, json: &Path, keys: u64, only: &[Part]) -> Result<()> {
     let binary = product::build()?;
     servers::require(&["setpriv"])?;
     servers::fetch(&[VERSION.into()])?;
     stop::listen()?;
     let runs = runs.max(1);
-    let strings = full::measure("strings", &binary, runs, |url| data::fill_strings(url, keys, STRING, SEED))?;
-    let mixed = full::measure("mixed", &binary, runs, |url| data::fill_bench_mixed(url, keys / 20, SEED))?;
-    let incremental = incremental::measure(&binary, runs, keys / 2)?;
     let cpus = thread::available_parallelism()?.get();
-    let figures = Figures { server: server_version()?, cpus, runs, strings, mixed, incremental };
+    let wanted = |part| only.is_empty() || only.contains(&part);
+    let mut figures = Figures {
+        server: server_version()?,
+        cpus,
+        runs,
+        strings: None,
+        mixed: None,
+        incremental: None,
+        drain: None,
+        delay: None,
+        goals: vec![],
+    };
+    if wanted(Part::Strings) {
+        let fill = |url: &str| data::fill_strings(url, keys, STRING, SEED);
+        figures.strings = Some(full::measure("strings", &binary, runs, fill)?);
+    }
+    if wanted(Part::Mixed) {
+        let fill = |url: &str| data::fill_bench_mixed(url, keys / 20, SEED);
+        figures.mixed = Some(full::measure("mixed", &binary, runs, fill)?);
+    }
+    if wanted(Part::Incremental) {
+        figures.incremental = Some(incremental::measure(&binary, runs, keys / 2)?);
+    }
+    if wanted(Part::Drain) {
+        figures.drain = Some(drain::measure(&binary, runs, keys * 3 / 2)?);
+    }
+    if wanted(Part::Delay) {
+        // 20 s with 2 million keys. Fewer than 2 s have too few groups for a p99.
+        figures.delay = Some(delay::measure(&binary, runs, (keys / 100_000).clamp(2, 20))?);
+    }
+    figures.goals = goals::judge(&figures);
     figures.print();
     let path = shell::root().join(json);
     if let Some(folder) = path.parent() {
@@ -53,38 +105,6 @@ pub(crate) fn run(runs: u32, json: &Path, keys: u64) -> Result<()> {
         .with_context(|| format!("write {}", path.display()))?;
     println!("written to {}", json.display());
     Ok(())
-}
-
-impl Figures {
-    fn print(&self) {
-        println!("\nserver {}, {} CPUs, median of {} runs\n", self.server, self.cpus, self.runs);
-        println!(
-            "full copy  {:>9} {:>10} {:>10} {:>7} {:>9} {:>11} {:>9}",
-            "keys", "native s", "ours s", "ratio", "CPU s", "CPU s/1M", "RSS MiB"
-        );
-        for (name, full) in [("strings", &self.strings), ("mixed", &self.mixed)] {
-            println!(
-                "{name:<10} {:>9} {:>10.2} {:>10.2} {:>7.2} {:>9.2} {:>11.2} {:>9.1}",
-                full.keys,
-                full.native_seconds,
-                full.seconds,
-                full.ratio,
-                full.cpu_seconds,
-                full.cpu_seconds_per_million_keys,
-                full.peak_rss_mib
-            );
-        }
-        let incremental = &self.incremental;
-        println!("\nincremental, {} SETs       native      ours", incremental.commands);
-        println!(
-            "in step after their start  {:>6.2} s  {:>6.2} s",
-            incremental.native.from_start, incremental.ours.from_start
-        );
-        println!(
-            "in step after their end    {:>6.3} s  {:>6.3} s\n",
-            incremental.native.from_end, incremental.ours.from_end
-        );
-    }
 }
 
 /// A pair of servers as all measurements use them.
@@ -110,6 +130,10 @@ fn median(values: &[f64]) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 }
+}
+
+fn largest(values: &[f64]) -> f64 {
+    values.iter().copied().fold(0.0, f64::max)
 }
 
 #[cfg(test)]

@@ -84,17 +84,21 @@ enum Task {
         #[arg(long, default_value_t = 3_000)]
         rate: u64,
     },
-    /// Measure full and incremental sync against the servers' own replication
+    /// Measure full and incremental sync, draining and delay against the servers themselves, and judge the figures
     Bench {
         /// Runs of which the median is taken
-        #[arg(long, default_value_t = 3)]
+        #[arg(long, default_value_t = 5)]
         runs: u32,
         /// Where the figures go
         #[arg(long, default_value = "target/bench/full.json")]
         json: PathBuf,
-        /// Keys of the string data set, and SETs of the incremental load (half of it)
-        #[arg(long, default_value_t = 2_000_000)]
+        /// Keys of the string data set; other sizes follow from it: SETs of the incremental load (half), SETs of the
+        /// drain (one and a half), seconds of the delay (one for 100 000, 2 to 20)
+        #[arg(long, default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
         keys: u64,
+        /// Only this part; can be given several times
+        #[arg(long, value_name = "NAME")]
+        only: Vec<bench::Part>,
     },
 }
 
@@ -118,6 +122,6 @@ fn run(task: Task) -> Result<()> {
         Task::Matrix { source, target, without, jobs } => matrix::run(&source, &target, &without, jobs),
         Task::Chaos { seconds, seed, debug } => chaos::run(seconds, seed, debug),
         Task::Demo { keys, rate } => demo::run(keys, rate),
-        Task::Bench { runs, json, keys } => bench::run(runs, &json, keys),
+        Task::Bench { runs, json, keys, only } => bench::run(runs, &json, keys, &only),
     }
 }

@@ -9,7 +9,7 @@ use keyferry_testkit::{
 };
 use serde::Serialize;
 
-use super::{median, native, pair, usage};
+use super::{largest, median, native, pair, usage};
 use crate::stop;
 
 /// Keys that are compared after each run; their number is compared for all.
@@ -25,6 +25,8 @@ pub(super) struct Figures {
     pub(super) cpu_seconds: f64,
     pub(super) cpu_seconds_per_million_keys: f64,
     pub(super) peak_rss_mib: f64,
+    /// Of all runs.
+    pub(super) largest_rss_mib: f64,
     all_native_seconds: Vec<f64>,
     all_seconds: Vec<f64>,
     all_cpu_seconds: Vec<f64>,
@@ -76,6 +78,7 @@ pub(super) fn measure(name: &str, binary: &Path, runs: u32, fill: impl Fn(&str) 
         cpu_seconds: median(&cpu),
         cpu_seconds_per_million_keys: median(&cpu) / keys as f64 * 1e6,
         peak_rss_mib: median(&rss),
+        largest_rss_mib: largest(&rss),
         all_native_seconds: natives,
         all_seconds: ours,
         all_cpu_seconds: cpu,

@@ -1,7 +1,4 @@
 //! Following a burst of writes.
-//!
-//! The last command of the burst writes a mark. Commands keep their order, so the mark on the target says that all
-//! before it is there; it is looked for the same way for both.
 
 use std::{
     path::Path,
@@ -9,13 +6,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use keyferry_testkit::{Keyferry, Server, data, process::Signal, wait};
+use keyferry_testkit::{Keyferry, Server, data, process::Signal};
 use serde::Serialize;
 
-use super::{STRING, median, native, pair};
-use crate::stop;
-
-const MARK: &str = "mark";
+use super::{STRING, largest, mark, median, pair, usage};
 
 /// Seconds until the target has everything, medians.
 #[derive(Debug, Serialize)]
@@ -32,11 +26,19 @@ pub(super) struct Figures {
     pub(super) commands: u64,
     pub(super) native: Seconds,
     pub(super) ours: Seconds,
+    pub(super) cpu_seconds_per_million: f64,
+    pub(super) peak_rss_mib: f64,
+    /// Of all runs.
+    pub(super) largest_rss_mib: f64,
+    all_native: Vec<Seconds>,
+    all: Vec<Seconds>,
+    all_cpu_seconds: Vec<f64>,
+    all_peak_rss_mib: Vec<f64>,
 }
 
 /// Follows bursts of so many SETs, natively and with the product, so many times.
 pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures> {
-    let (mut natives, mut ours) = (vec![], vec![]);
+    let (mut natives, mut ours, mut cpu, mut rss) = (vec![], vec![], vec![], vec![]);
     for run in 1..=runs {
         let (source, target) = pair()?;
         data::fill_strings(&source.url(), 1_000, STRING, 1)?;
@@ -51,7 +53,11 @@ pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures
             .arg(state.path())
             .spawn()?;
         keyferry.wait_for(Duration::from_secs(60), |progress| progress.in_step)?;
+        let before = usage::of(keyferry.pid())?;
         ours.push(burst(&source, &target, commands, u64::from(run))?);
+        let after = usage::of(keyferry.pid())?;
+        cpu.push(after.cpu_seconds - before.cpu_seconds);
+        rss.push(after.peak_rss_mib);
         keyferry.signal(Signal::TERM)?;
         let exit = keyferry.wait_exit(Duration::from_secs(10))?;
         ensure!(exit.code() == 130, "keyferry ended with {}: {}", exit.status, exit.stderr);
@@ -63,20 +69,29 @@ pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures
             native.from_start, native.from_end, ours.from_start, ours.from_end
         );
     }
-    Ok(Figures { commands, native: medians(&natives), ours: medians(&ours) })
+    Ok(Figures {
+        commands,
+        native: medians(&natives),
+        ours: medians(&ours),
+        cpu_seconds_per_million: median(&cpu) / commands as f64 * 1e6,
+        peak_rss_mib: median(&rss),
+        largest_rss_mib: largest(&rss),
+        all_native: natives,
+        all: ours,
+        all_cpu_seconds: cpu,
+        all_peak_rss_mib: rss,
+    })
 }
 
 fn burst(source: &Server, target: &Server, commands: u64, seed: u64) -> Result<Seconds> {
-    let (mut ours, mut theirs) = (source.conn()?, target.conn()?);
+    // A source sends nothing to a replica before it has heard of it again behind the snapshot, up to a second later.
+    mark::set(source, 0)?;
+    mark::wait(target, 0)?;
     let start = Instant::now();
     data::fill_strings(&source.url(), commands, STRING, seed + 100)?;
-    redis::cmd("SET").arg(MARK).arg(seed).exec(&mut ours)?;
+    mark::set(source, seed)?;
     let end = Instant::now();
-    wait::poll("the mark on the target", native::PATIENCE, || {
-        stop::check()?;
-        let mark: Option<u64> = redis::cmd("GET").arg(MARK).query(&mut theirs)?;
-        Ok((mark == Some(seed)).then_some(()))
-    })?;
+    mark::wait(target, seed)?;
     Ok(Seconds { from_start: start.elapsed().as_secs_f64(), from_end: end.elapsed().as_secs_f64() })
 }
 

@@ -31,6 +31,15 @@ pub(super) fn until_exit(keyferry: &Keyferry, patience: Duration) -> Result<Usag
     Ok(Usage { cpu_seconds: ended_children()? - before, peak_rss_mib: peak_kib as f64 / 1024.0 })
 }
 
+/// What a process that goes on has used so far.
+pub(super) fn of(pid: u32) -> Result<Usage> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let peak_kib = peak(&status).context("the process has ended")?;
+    // Its own times are the 14th and 15th field.
+    let cpu_seconds = cpu_seconds(&format!("/proc/{pid}/stat"), 14)?;
+    Ok(Usage { cpu_seconds, peak_rss_mib: peak_kib as f64 / 1024.0 })
+}
+
 /// `VmHWM` of a process status, in KiB.
 fn peak(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -39,21 +48,29 @@ fn peak(status: &str) -> Option<u64> {
 
 /// Seconds of CPU that all children used that have ended and were waited for.
 fn ended_children() -> Result<f64> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // The name stands in brackets and may hold spaces; user and system time of children are the 16th and 17th field.
-    let (_, fields) = stat.rsplit_once(')').context("read /proc/self/stat")?;
+    // User and system time of children are the 16th and 17th field.
+    cpu_seconds("/proc/self/stat", 16)
+}
+
+/// The sum of a field of a process's `stat`, counted from 1, and the one behind it: user and system time.
+fn cpu_seconds(path: &str, field: usize) -> Result<f64> {
+    let stat = fs::read_to_string(path)?;
+    let what = || format!("read {path}");
+    // The name is the second field; it stands in brackets and may hold spaces.
+    let (_, fields) = stat.rsplit_once(')').with_context(what)?;
     let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks = |i: usize| -> Result<f64> { Ok(fields.get(i).context("read /proc/self/stat")?.parse()?) };
-    Ok((ticks(13)? + ticks(14)?) / rustix::param::clock_ticks_per_second() as f64)
+    let ticks = |field: usize| -> Result<f64> { Ok(fields.get(field - 3).with_context(what)?.parse()?) };
+    Ok((ticks(field)? + ticks(field + 1)?) / rustix::param::clock_ticks_per_second() as f64)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ended_children, peak};
+    use super::{cpu_seconds, ended_children, peak};
 
     #[test]
     fn reads_proc() {
         assert_eq!(peak("Name:\tx\nVmHWM:\t   2048 kB\nVmRSS:\t 1 kB\n"), Some(2048));
         assert!(ended_children().unwrap() >= 0.0);
+        assert!(cpu_seconds("/proc/self/stat", 14).unwrap() >= 0.0);
     }
 }
