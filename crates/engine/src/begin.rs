@@ -16,7 +16,7 @@
 use std::time::Duration;
 
 use keyferry_keyspace::{ReplId, ReplOffset};
-use keyferry_model::{Error, ErrorKind, OnConflict, OnLostBacklog, Result, SyncSpec};
+use keyferry_model::{Error, ErrorKind, OnConflict, OnLostBacklog, Result, SyncSpec, failpoint};
 use keyferry_net::{Connection, Endpoint};
 use keyferry_rdb::{Magic, Position};
 use keyferry_spool::{self as spool, Handle, Head, Limits, Note, Opened, Spool};
@@ -145,6 +145,7 @@ impl<'a> Task<'a> {
                     let mut spool = opened.spool;
                     if let Some(replid) = replid.filter(|id| *id != opened.replid) {
                         spool.writer.note(Note::Replid(replid));
+                        failpoint("replid-noted");
                     }
                     tracing::info!(offset = old.offset, "going on from the spool");
                     return self.go_on(facts, link, spool, &old, None).await;
@@ -289,6 +290,7 @@ impl<'a> Task<'a> {
             }
         } else if before != Before::Nothing {
             place.remove(&mut conn).await?;
+            failpoint("position-removed");
         }
         let mut backoff = Backoff::new(Some(EMPTYING));
         while let Err(e) = place.put(&mut conn, None, Some(&checkpoint)).await {
@@ -330,7 +332,10 @@ impl<'a> Task<'a> {
             ask(conn, &[b"DISCARD"]).await?;
             return Err(e);
         }
-        ask(conn, &[b"EXEC"]).await.map(|_| ())
+        failpoint("before-emptied");
+        ask(conn, &[b"EXEC"]).await?;
+        failpoint("after-emptied");
+        Ok(())
     }
 
     /// Takes over where the task is now. `log`: the new log, with the id of its history, when it is one.

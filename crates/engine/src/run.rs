@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec};
+use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec, failpoint};
 use keyferry_net::Endpoint;
 use keyferry_spool::{self as spool, Handle, State};
 use tokio::time::sleep;
@@ -219,6 +219,7 @@ impl Task<'_> {
         };
         // Nothing is left to go on with. The spool last: without the checkpoint it means nothing.
         self.place().forget(last.epoch, stats.applied.get()).await?;
+        failpoint("task-forgotten");
         spool::remove(&spec.spool_dir)?;
         Ok(outcome)
     }

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use keyferry_keyspace::{ReplId, ReplOffset};
-use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Retry, Side};
+use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Retry, Side, failpoint};
 use keyferry_net::{Endpoint, ReadHalf, WriteHalf};
 use keyferry_resp::encode;
 use keyferry_spool::{Handle, Note, Writer};
@@ -172,6 +172,7 @@ impl Receiver<'_> {
                         if let Some(replid) = replid.filter(|id| *id != self.replid) {
                             self.replid = replid;
                             self.writer.note(Note::Replid(replid));
+                            failpoint("replid-noted");
                             *lock(&self.stats.replid) = Some(replid);
                         }
                         tracing::info!(replid = %self.replid, offset = received.0, "the source link is back");
@@ -201,7 +202,9 @@ fn take_in(stats: &Stats, writer: &mut Writer, spool: &Handle, end: &mut Option<
     let found = end.as_mut().and_then(|end| end.find(spool.end(), &bytes));
     writer.push(bytes, now_ms());
     if let Some(position) = found {
+        failpoint("snapshot-end-received");
         writer.note(Note::StreamFrom(position));
+        failpoint("stream-from-noted");
         *end = None;
         stats.ack_now.notify_one();
     }

@@ -8,7 +8,7 @@
 //! - Where `n` is not the number of the last batch, one before it is missing: nobody goes on from there.
 
 use keyferry_keyspace::info;
-use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_net::{Connection, Endpoint, Value};
 
 use super::{
@@ -79,7 +79,10 @@ impl Place<'_> {
         let key = checkpoint::key(self.task);
         let (epoch, had): (_, &[u8]) = (ours.unwrap_or_default(), if ours.is_some() { b"1" } else { b"0" });
         let holder = self.holder.to_le_bytes();
-        match ask(conn, &[b"EVAL", TAKE, b"1", &key, &holder, epoch.to_string().as_bytes(), had]).await? {
+        failpoint("before-take");
+        let reply = ask(conn, &[b"EVAL", TAKE, b"1", &key, &holder, epoch.to_string().as_bytes(), had]).await?;
+        failpoint("after-take");
+        match reply {
             Value::Array(found) if found.is_empty() => Ok(None),
             Value::Array(found) => {
                 let found = self.decode(&found)?;
@@ -102,7 +105,10 @@ impl Place<'_> {
         let key = checkpoint::key(self.task);
         let from = from.map_or(Vec::new(), |c| c.owner().to_vec());
         let to = to.map_or(Vec::new(), |c| c.encode().to_vec());
-        match ask(conn, &[b"EVAL", PUT, b"1", &key, &from, &to]).await? {
+        failpoint("before-put");
+        let reply = ask(conn, &[b"EVAL", PUT, b"1", &key, &from, &to]).await?;
+        failpoint("after-put");
+        match reply {
             Value::Int(1) => Ok(()),
             _ => Err(self.taken_over()),
         }
@@ -130,7 +136,9 @@ impl Place<'_> {
         };
         let mut broken = found;
         broken.flags.broken = true;
-        self.put(&mut conn, Some(&found), Some(&broken)).await
+        self.put(&mut conn, Some(&found), Some(&broken)).await?;
+        failpoint("broken-noted");
+        Ok(())
     }
 
     /// Removes the checkpoint when it says that everything up to `applied` is there: the task has ended. `epoch`: that of
