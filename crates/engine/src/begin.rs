@@ -285,6 +285,7 @@ impl<'a> Task<'a> {
                 Err(e) if e.kind() == ErrorKind::TargetFull => {
                     let command: &[u8] = if self.source.db.is_some() { b"FLUSHDB" } else { b"FLUSHALL" };
                     ask(&mut conn, &[command]).await?;
+                    failpoint("emptied-alone");
                 }
                 Err(e) => return Err(e),
             }

@@ -31,6 +31,7 @@ pub const FAILPOINTS: &[&str] = &[
     "after-take",
     "before-emptied",
     "after-emptied",
+    "emptied-alone",
     "position-removed",
     "before-put",
     "after-put",

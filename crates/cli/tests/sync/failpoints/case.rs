@@ -78,6 +78,7 @@ impl Case<'_> {
         let Servers { source, target } = self.servers;
         let () = ask(source, 0, "FLUSHALL");
         let () = ask(target, 0, "FLUSHALL");
+        target.config_set("maxmemory", "0").unwrap();
         source.config_set("repl-diskless-sync", if rng.one_in(3) { "no" } else { "yes" }).unwrap();
         data::fill_strings(&source.url(), rng.range(100, 600), rng.range(100, 4000) as usize, self.seed).unwrap();
         for n in 0..rng.range(2, 300) {
@@ -98,9 +99,13 @@ impl Case<'_> {
         assert!(asked <= 1, "{asked} full syncs by one process");
         if self.scene == Scene::Refused {
             let exit = self.start().spawn().unwrap().wait_exit(LONG).unwrap();
-            return assert_fails(&exit, 1, "TGT-0025");
+            assert_fails(&exit, 3, "TGT-0025");
+            // The remedy that it names.
+            let anew = self.start().args(["--restart", "--on-conflict", "clear", "--stop-when-synced"]);
+            let exit = anew.spawn().unwrap().wait_exit(LONG).unwrap();
+            assert_eq!(exit.code(), 0, "{}", exit.stderr);
+            return self.judge(&writer);
         }
-
         if self.scene == Scene::End && found == Position::None {
             // The task has ended in all but name: what it has copied is a target that holds keys.
             let exit = self.start().spawn().unwrap().wait_exit(LONG).unwrap();
@@ -135,9 +140,13 @@ impl Case<'_> {
 
     /// What leads to the situation.
     fn before(&self, mut writer: Writer, rng: &mut Rng) -> Writer {
-        let Servers { source, .. } = self.servers;
+        let Servers { source, target } = self.servers;
         match self.scene {
             Scene::Fresh | Scene::Segments | Scene::TargetLost | Scene::Promoted | Scene::Refused | Scene::End => {}
+            Scene::NoMemory => {
+                data::fill_strings(&target.url(), 2500, 4000, self.seed).unwrap();
+                target.config_set("maxmemory", "6mb").unwrap();
+            }
             Scene::Untouched => {
                 assert_killed(&self.start_to_die("after-put", 1).spawn().unwrap().wait_exit(LONG).unwrap())
             }
@@ -190,8 +199,11 @@ impl Case<'_> {
     fn die(&self, mut writer: Writer) -> Writer {
         let Servers { source, target } = self.servers;
         let mut start = self.start_to_die(self.name, self.visit);
-        if self.scene == Scene::End {
-            start = start.arg("--stop-when-synced");
+        match self.scene {
+            Scene::End => start = start.arg("--stop-when-synced"),
+            // The next process goes without it: it must find an empty target.
+            Scene::NoMemory => start = start.args(["--on-conflict", "clear"]),
+            _ => {}
         }
         let run = start.spawn().unwrap();
         match self.scene {

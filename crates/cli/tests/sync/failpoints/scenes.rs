@@ -19,6 +19,8 @@ pub(super) enum Scene {
     Untouched,
     /// An earlier one has died with a segment that has no header.
     Torn,
+    /// The first one, which is to empty a target that has no memory left.
+    NoMemory,
     /// The first one, and its connections to the target are cut.
     TargetLost,
     /// The first one, and the source is promoted under it.
@@ -52,6 +54,7 @@ pub(super) fn of(name: &str) -> &'static [(Scene, u64, u64)] {
             &[(Resume, 1, 1), (TargetLost, 1, 1), (SecondFull, 1, 1), (Untouched, 1, 1), (Damaged, 1, 1), (End, 1, 1)]
         }
         "before-emptied" | "after-emptied" => &[(SecondFull, 1, 1)],
+        "emptied-alone" => &[(NoMemory, 1, 1)],
         "position-removed" => &[(Untouched, 1, 1)],
         // At the end it is put for the second time: nothing in its place.
         "before-put" | "after-put" => &[(Fresh, 1, 1), (Damaged, 1, 1), (Untouched, 1, 1), (End, 2, 2)],
