@@ -46,7 +46,7 @@ enum Position {
 pub(super) fn run(servers: &Servers, name: &'static str, seed: u64) {
     let all = scenes::of(name);
     let (scene, first, last) = all[seed as usize % all.len()];
-    let mut rng = Rng::new(seed * 1000 + name.len() as u64);
+    let mut rng = Rng::new(name.bytes().fold(seed, |all, byte| all.wrapping_mul(31).wrapping_add(byte.into())));
     let visit = rng.range(first, last + 1);
     let dir = tempfile::tempdir().unwrap();
     let task = format!("{name}-{seed}");
@@ -208,35 +208,32 @@ impl Case<'_> {
         let run = start.spawn().unwrap();
         match self.scene {
             // Nothing is written: what the target has at the end is all that there is.
-            Scene::End => {}
+            Scene::End => {
+                assert_killed(&run.wait_exit(LONG).unwrap());
+                return writer;
+            }
             Scene::Promoted => {
                 self.wait_for_stream();
                 writer.steps(5);
                 promote(source);
-                let running = writer.go_on();
-                assert_killed(&run.wait_exit(LONG).unwrap());
-                return running.stop();
             }
-            scene => {
-                let running = writer.go_on();
-                match scene {
-                    Scene::TargetLost => {
-                        self.wait_for_stream();
-                        let () = ask_of(target, &["CLIENT", "KILL", "TYPE", "normal"]);
-                    }
-                    Scene::Refused => {
-                        self.wait_for_stream();
-                        let () = ask(target, 0, "SET refused x");
-                        let () = ask(source, 0, "RPUSH refused x");
-                    }
-                    _ => {}
-                }
-                assert_killed(&run.wait_exit(LONG).unwrap());
-                return running.stop();
+            _ => {}
+        }
+        let running = writer.go_on();
+        match self.scene {
+            Scene::TargetLost => {
+                self.wait_for_stream();
+                let () = ask_of(target, &["CLIENT", "KILL", "TYPE", "normal"]);
             }
+            Scene::Refused => {
+                self.wait_for_stream();
+                let () = ask(target, 0, "SET refused x");
+                let () = ask(source, 0, "RPUSH refused x");
+            }
+            _ => {}
         }
         assert_killed(&run.wait_exit(LONG).unwrap());
-        writer
+        running.stop()
     }
 
     /// The next process, until both sides are in step.
