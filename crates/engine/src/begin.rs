@@ -14,7 +14,7 @@
 //! - A full sync again only goes to databases that hold nothing but what this task has written.
 
 use keyferry_keyspace::{ReplId, ReplOffset};
-use keyferry_model::{Error, ErrorKind, OnConflict, Result, Retry, SyncSpec};
+use keyferry_model::{Error, ErrorKind, OnConflict, Result, Retry, SyncSpec, failpoint};
 use keyferry_net::{Connection, Endpoint};
 use keyferry_spool::{self as spool, Handle, Head, Limits, Note, Opened, Spool};
 
@@ -123,15 +123,20 @@ impl<'a> Task<'a> {
         let Some(old) = place.read(&mut conn).await? else { return Err(lost) };
         self.check(&old)?;
         let Some(opened) = self.spool_with(&old).await? else { return Err(lost) };
-        let Opened { spool, head, stream_from, .. } = opened;
-        // The rest of a snapshot cannot be had any more.
-        if stream_from.is_none() {
-            let handle = spool.handle.clone();
-            drop(spool);
-            handle.ended().await;
+        let Opened { spool, head, stream_from, end, .. } = opened;
+        // The rest of a snapshot cannot be had any more; and behind its end a log has nothing to apply.
+        let all = stream_from.and_then(|from| head.offset_at(from, end)).is_some_and(|end| old.offset <= end.0);
+        if !all {
+            close(spool).await;
             return Err(lost);
         }
-        let facts = checks::ask_target_alone(&mut conn, self.target, head.source).await?;
+        let facts = match checks::ask_target_alone(&mut conn, self.target, head.source).await {
+            Ok(facts) => facts,
+            Err(e) => {
+                close(spool).await;
+                return Err(e);
+            }
+        };
         tracing::warn!(error = %lost, offset = old.offset, "going on from the spool, and trying the source again");
         self.go_on(facts, Err(lost), spool, &old, None).await
     }
@@ -155,26 +160,37 @@ impl<'a> Task<'a> {
         let received = ReplOffset(old.offset);
         if let Some(opened) = self.spool_with(&old).await? {
             let end = opened.stream_from.and_then(|from| opened.head.offset_at(from, opened.end));
-            let handle = opened.spool.handle.clone();
             let (mut lost, mut unwanted) = (received, None);
+            // What the target has and the spool has not is of the history that `old` names, and of no other.
+            let mut elsewhere = false;
             if let Some(end) = end {
-                let link = psync(self.source, Some((opened.replid, end))).await?;
+                let link = match psync(self.source, Some((opened.replid, end))).await {
+                    Ok(link) => link,
+                    Err(e) => {
+                        close(opened.spool).await;
+                        return Err(e);
+                    }
+                };
                 if let Start::Continue { replid } = link.start {
+                    elsewhere = end < received && replid.unwrap_or(opened.replid) != old.replid;
+                }
+                if let (Start::Continue { replid }, false) = (&link.start, elsewhere) {
+                    let replid = *replid;
                     let mut spool = opened.spool;
                     if let Some(replid) = replid.filter(|id| *id != opened.replid) {
                         spool.writer.note(Note::Replid(replid));
+                        failpoint("replid-noted");
                     }
                     tracing::info!(offset = old.offset, "going on from the spool");
                     return self.go_on(facts, Ok(link), spool, &old, None).await;
                 }
                 (lost, unwanted) = (end, Some(link));
             }
-            drop(opened.spool);
-            handle.ended().await;
-            // The source may still have what the target lacks, though not what the spool does.
-            if lost >= received {
+            close(opened.spool).await;
+            if !elsewhere {
                 return self.again(facts, unwanted, old, lost).await;
             }
+            drop(unwanted);
         }
         if old.snapshot.is_some() {
             return self.again(facts, None, old, received).await;
@@ -221,9 +237,7 @@ impl<'a> Task<'a> {
             return Ok(Some(opened));
         }
         // Another one is going to be in its place.
-        let handle = opened.spool.handle.clone();
-        drop(opened);
-        handle.ended().await;
+        close(opened.spool).await;
         Ok(None)
     }
 
@@ -266,6 +280,13 @@ impl<'a> Task<'a> {
         };
         Ok(Limits::with_max_bytes(max).fitting())
     }
+}
+
+/// Whoever opens the log next, or begins another, must be alone with it.
+async fn close(spool: Spool) {
+    let handle = spool.handle.clone();
+    drop(spool);
+    handle.ended().await;
 }
 
 fn log_of(spool: &Handle) -> LogId {

@@ -13,6 +13,7 @@
 mod backoff;
 mod begin;
 mod checks;
+mod ending;
 mod load;
 mod run;
 mod session;

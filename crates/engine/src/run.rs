@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec};
+use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec, failpoint};
 use keyferry_net::Endpoint;
 use keyferry_spool::{self as spool, Handle, State};
 use tokio::time::sleep;
@@ -23,7 +23,7 @@ use crate::{
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::lock,
     stream::Databases,
-    target::{Settler, take_off},
+    target::Settler,
 };
 
 /// Chunks between spool and decoder: up to 1 MiB each when they come from the disk.
@@ -104,9 +104,9 @@ impl Task<'_> {
             let result = match begun {
                 Ok(begun) => {
                     (restart, wrote) = (false, true);
-                    let since = Instant::now();
+                    let (since, linked) = (Instant::now(), begun.link.is_ok());
                     let result = self.follow(begun, stop).await;
-                    if since.elapsed() > STEADY {
+                    if linked && since.elapsed() > STEADY {
                         backoff = Backoff::new(self.spec.retry_window);
                     }
                     let lost = |e: &Error| matches!(e.kind(), ErrorKind::BacklogLost | ErrorKind::SpoolDropped);
@@ -212,17 +212,18 @@ impl Task<'_> {
         };
         let ended = tokio::select! {
             biased;
-            result = work => result.map(|ends| ends.4),
-            () = drained(stop) => return Ok(Outcome::Interrupted),
+            result = work => Some(result.map(|ends| ends.4)),
+            () = drained(stop) => None,
         };
+        if stats.broken.load(Relaxed) {
+            self.note_broken(epoch.get(), stop).await;
+        }
+        let Some(ended) = ended else { return Ok(Outcome::Interrupted) };
         // Whoever opens the spool again must be alone with it.
         tokio::select! {
             biased;
             () = handle.ended() => {}
-            () = drained(stop) => return Ok(Outcome::Interrupted),
-        }
-        if stats.broken.load(Relaxed) {
-            self.note_broken(epoch.get(), stop).await;
+            () = drained(stop) => return ended.map(|_| Outcome::Interrupted),
         }
         let in_step = ended?;
         let outcome = match in_step {
@@ -230,79 +231,17 @@ impl Task<'_> {
             false if stop.is_cancelled() => return Ok(Outcome::Interrupted),
             false => Outcome::Copied,
         };
-        if outcome == Outcome::Synced && !spec.ttl_grace.is_zero() {
-            let taken = tokio::select! {
-                biased;
-                () = stop.cancelled() => return Ok(Outcome::Interrupted),
-                taken = take_off(source, target, &facts, databases, spec.ttl_grace) => taken,
-            };
-            match taken {
-                Ok(keys) => tracing::info!(keys, "the grace is taken off"),
-                // A user for replication may not be allowed to ask for deadlines. What they are is known, and later is safe.
-                Err(e) if matches!(e.kind(), ErrorKind::Permission(_)) => {
-                    tracing::warn!(error = %e, "keys with a deadline keep the grace");
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        // Nothing is left to go on with. The spool last: without the checkpoint it means nothing.
+        // Nothing is left to go on with.
         if !self.forget(epoch.get(), stop).await? {
             return Ok(Outcome::Interrupted);
         }
+        failpoint("task-forgotten");
+        // The spool behind the checkpoint: without that it means nothing.
         spool::remove(&spec.spool_dir)?;
+        if outcome == Outcome::Synced {
+            self.take_grace_off(&facts, databases, stop).await;
+        }
         Ok(outcome)
-    }
-
-    /// Removes the position of the task, which has ended. `false` when it was asked to stop.
-    async fn forget(&self, epoch: u64, stop: &CancellationToken) -> Result<bool> {
-        let place = self.place();
-        let mut backoff = Backoff::new(self.spec.retry_window);
-        let mut again = false;
-        loop {
-            let forgotten = tokio::select! {
-                biased;
-                forgotten = place.forget(epoch, self.stats.applied.get(), again) => forgotten,
-                () = drained(stop) => return Ok(false),
-            };
-            let error = match forgotten {
-                Ok(true) => return Ok(true),
-                Ok(false) => {
-                    let what = "end the task: the target no longer has all that it has answered";
-                    return Err(Error::new(ErrorKind::Lost(Side::Target), what));
-                }
-                Err(e) => e,
-            };
-            again = true;
-            tracing::warn!(error = %error, "the position of the task is to be removed from the target");
-            if !backoff.again(error, stop).await? {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// Notes on the target that both sides differ, as often as it takes: without it, a later run would go on behind the hole.
-    async fn note_broken(&self, epoch: u64, stop: &CancellationToken) {
-        let mut backoff = Backoff::new(self.spec.retry_window);
-        let place = self.place();
-        loop {
-            let noted = tokio::select! {
-                biased;
-                noted = place.note_broken(epoch) => noted,
-                () = drained(stop) => return,
-            };
-            let Err(error) = noted else { return };
-            tracing::warn!(error = %error, "the target is to be told that both sides differ");
-            self.stats.set_lost(Side::Target, true);
-            self.stats.note_error(&error);
-            match backoff.again(error, stop).await {
-                Ok(true) => {}
-                // Otherwise the count of batches says it, where that differs too.
-                _ => {
-                    tracing::warn!("the target could not be told that both sides differ: begin anew with --restart");
-                    return;
-                }
-            }
-        }
     }
 }
 

@@ -4,11 +4,13 @@
 //! Knows nothing of sockets, of tokio or of bytes on a wire.
 
 mod error;
+mod failpoint;
 mod policy;
 mod progress;
 mod spec;
 
 pub use error::{Error, ErrorKind, Result, ResultExt, Side};
+pub use failpoint::{FAILPOINTS, failpoint};
 pub use policy::{Exit, Policy, Retry};
 pub use progress::{Phase, Progress};
 pub use spec::{OnConflict, OnLostBacklog, OnUnsupported, SyncSpec};

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use keyferry_model::{ErrorKind, Result, ResultExt as _};
+use keyferry_model::{ErrorKind, Result, ResultExt as _, failpoint};
 
 use crate::{
     Spool, disk,
@@ -50,7 +50,9 @@ pub fn create(dir: &Path, head: Head, limits: Limits) -> Result<Spool> {
         file.write_all(&header.encode())?;
         file.sync_all()?;
         File::open(&new)?.sync_all()?;
+        failpoint("spool-new-built");
         fs::rename(&new, dir)?;
+        failpoint("spool-new-renamed");
         sync_parent(dir)?;
         Ok(file)
     };
@@ -72,12 +74,15 @@ pub fn remove(dir: &Path) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     };
-    let remove = || {
+    let remove = || -> io::Result<()> {
         gone(fs::remove_dir_all(&old))?;
         gone(fs::remove_dir_all(&new))?;
         gone(fs::rename(dir, &old))?;
+        failpoint("spool-old-renamed");
         gone(sync_parent(dir))?;
-        gone(fs::remove_dir_all(&old))
+        gone(fs::remove_dir_all(&old))?;
+        failpoint("spool-old-removed");
+        Ok(())
     };
     remove().or_err(ErrorKind::SpoolDisk, || format!("remove the spool {}", dir.display()))
 }

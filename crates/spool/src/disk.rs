@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use keyferry_model::{ErrorKind, Result, ResultExt as _};
+use keyferry_model::{ErrorKind, Result, ResultExt as _, failpoint};
 
 use crate::{
     files::{Files, Sealed, Stop},
@@ -108,10 +108,12 @@ fn run(shared: &Shared, mut files: Files, sealed: &SyncSender<Sealed>) {
 
 fn delete(shared: &Shared, segments: Vec<Segment>) -> io::Result<()> {
     for segment in segments {
+        failpoint("before-segment-deleted");
         match fs::remove_file(segment::path(&shared.dir, segment.base)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
         }
+        failpoint("segment-deleted");
         let mut state = shared.lock();
         state.used = state.used.saturating_sub(segment.len);
         shared.changed(state);
@@ -152,6 +154,7 @@ fn sync(shared: &Shared, sealed: &Receiver<Sealed>) {
             true => file.sync_all().and_then(|()| File::open(&shared.dir)?.sync_all()),
             false => Ok(()),
         };
+        failpoint("segment-synced");
         match synced {
             Ok(()) => shared.lock().durable = end,
             // What the kernel could not write it forgets: nothing that follows can be relied on.

@@ -11,6 +11,7 @@ use std::{
 };
 
 use keyferry_keyspace::ReplId;
+use keyferry_model::failpoint;
 
 use crate::{
     format::{RECORD_HEADER, Record, SEGMENT_HEADER, SegmentHeader},
@@ -93,6 +94,7 @@ impl Files {
             let mut slices: Vec<_> =
                 pairs.flat_map(|(header, record)| [IoSlice::new(header), IoSlice::new(&record.payload)]).collect();
             put(&mut current.file, &mut slices, on_full)?;
+            failpoint("records-written");
             current.len = len;
             for record in run {
                 self.seq = record.seq + 1;
@@ -122,6 +124,7 @@ impl Files {
     ) -> Result<(), Stop> {
         let seal = Record::seal(self.seq, self.position).header(shared.log);
         put(&mut current.file, &mut [IoSlice::new(&seal)], on_full)?;
+        failpoint("segment-sealed");
         let mut state = shared.lock();
         state.used += seal.len() as u64;
         if let Some(last) = state.segments.back_mut() {
@@ -151,7 +154,9 @@ impl Files {
                 Err(e) => again(e, on_full)?,
             }
         };
+        failpoint("segment-created");
         put(&mut file, &mut [IoSlice::new(&header.encode())], on_full)?;
+        failpoint("segment-begun");
         shared.lock().add_segment(self.position, self.seq);
         Ok(Current { file, base: self.position, len: SEGMENT_HEADER as u64 })
     }

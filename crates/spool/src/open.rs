@@ -7,7 +7,7 @@
 use std::{fs, path::Path};
 
 use keyferry_keyspace::ReplId;
-use keyferry_model::{ErrorKind, Result, ResultExt as _};
+use keyferry_model::{ErrorKind, Result, ResultExt as _, failpoint};
 
 use crate::{
     Spool, create,
@@ -88,6 +88,7 @@ pub fn open(dir: &Path, limits: Limits) -> Result<Option<Opened>> {
         let len = fs::metadata(&path).map_or(segment.len, |m| m.len());
         cut += len.saturating_sub(segment.len);
         let file = files::cut(&path, segment.len).or_err(ErrorKind::SpoolDisk, || format!("cut {}", path.display()))?;
+        failpoint("spool-cut");
         files.current = Some(Current { file, base: segment.base, len: segment.len });
     }
     let start = found.segments.first().map_or(0, |first| first.base);
@@ -191,5 +192,7 @@ fn drop_file(dir: &Path, base: u64) -> Result<u64> {
         let len = fs::metadata(&path)?.len();
         fs::remove_file(&path).map(|()| len)
     };
-    remove().or_err(ErrorKind::SpoolDisk, || format!("remove {}", path.display()))
+    let len = remove().or_err(ErrorKind::SpoolDisk, || format!("remove {}", path.display()))?;
+    failpoint("segment-dropped");
+    Ok(len)
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use keyferry_keyspace::ReplOffset;
-use keyferry_model::{Error, ErrorKind, OnConflict, OnLostBacklog, Result};
+use keyferry_model::{Error, ErrorKind, OnConflict, OnLostBacklog, Result, failpoint};
 use keyferry_net::Connection;
 use keyferry_rdb::{Magic, Position};
 use keyferry_spool::{self as spool, Head};
@@ -123,11 +123,13 @@ impl Task<'_> {
                 Err(e) if e.kind() == ErrorKind::TargetFull => {
                     let command: &[u8] = if self.source.db.is_some() { b"FLUSHDB" } else { b"FLUSHALL" };
                     ask(&mut conn, &[command]).await?;
+                    failpoint("emptied-alone");
                 }
                 Err(e) => return Err(e),
             }
         } else if before != Before::Nothing {
             place.remove(&mut conn).await?;
+            failpoint("position-removed");
         }
         let mut backoff = Backoff::new(Some(EMPTYING));
         while let Err(e) = place.put(&mut conn, None, Some(&checkpoint)).await {
@@ -169,6 +171,9 @@ impl Task<'_> {
             ask(conn, &[b"DISCARD"]).await?;
             return Err(e);
         }
-        ask(conn, &[b"EXEC"]).await.map(|_| ())
+        failpoint("before-emptied");
+        ask(conn, &[b"EXEC"]).await?;
+        failpoint("after-emptied");
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use keyferry_keyspace::{ReplId, ReplOffset};
-use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Retry, Side};
+use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Retry, Side, failpoint};
 use keyferry_net::{Endpoint, ReadHalf, WriteHalf};
 use keyferry_resp::encode;
 use keyferry_spool::{Handle, Note, Writer};
@@ -79,20 +79,27 @@ impl Receiver<'_> {
     /// Receives until `stop`, over as many links as it takes; `link` may say why there is none yet.
     ///
     /// Errors: `BacklogLost`, and `Lost` and `Timeout` of the source when a link was lost within the snapshot.
-    pub(crate) async fn run(mut self, mut link: Result<Link>) -> Result<()> {
+    pub(crate) async fn run(mut self, link: Result<Link>) -> Result<()> {
+        let mut link = match link {
+            Ok(link) => link,
+            Err(lost) => {
+                self.stats.set_lost(Side::Source, true);
+                return match self.reconnect(lost).await? {
+                    // It may be another version than it was.
+                    Some(_) => Err(Error::new(ErrorKind::Lost(Side::Source), "ask the source anew: it is back")),
+                    None => self.writer.close().await,
+                };
+            }
+        };
         loop {
-            let received = match link {
-                Ok(link) => self.receive(link).await,
-                Err(e) => Err(e),
-            };
-            let lost = match received {
+            let lost = match self.receive(link).await {
                 Ok(()) => break,
                 Err(e) if e.kind().policy().retry != Retry::Backoff => return Err(e),
                 Err(e) => e,
             };
             self.stats.set_lost(Side::Source, true);
             match self.reconnect(lost).await? {
-                Some(next) => link = Ok(next),
+                Some(next) => link = next,
                 None => break,
             }
             self.stats.set_lost(Side::Source, false);
@@ -172,10 +179,19 @@ impl Receiver<'_> {
             };
             let error = match attempt {
                 Ok(link) => match &link.start {
+                    // What is applied and not received is of the history that was followed, see `begin.rs`.
+                    Start::Continue { replid: Some(replid) }
+                        if *replid != self.replid
+                            && self.stats.is_copied()
+                            && self.stats.applied.get() > received.0 =>
+                    {
+                        return Err(backlog_lost(received, received));
+                    }
                     Start::Continue { replid } => {
                         if let Some(replid) = replid.filter(|id| *id != self.replid) {
                             self.replid = replid;
                             self.writer.note(Note::Replid(replid));
+                            failpoint("replid-noted");
                             *lock(&self.stats.replid) = Some(replid);
                         }
                         tracing::info!(replid = %self.replid, offset = received.0, "the source link is back");
@@ -205,7 +221,9 @@ fn take_in(stats: &Stats, writer: &mut Writer, spool: &Handle, end: &mut Option<
     let found = end.as_mut().and_then(|end| end.find(spool.end(), &bytes));
     writer.push(bytes, now_ms());
     if let Some(position) = found {
+        failpoint("snapshot-end-received");
         writer.note(Note::StreamFrom(position));
+        failpoint("stream-from-noted");
         *end = None;
         stats.ack_now.notify_one();
     }

@@ -4,7 +4,7 @@
 //! - A batch never ends within a transaction of the source, and its checkpoint never stands within a value.
 //! - When no chunk waits, what has been decoded is handed on at once: the delay at a low rate is one pass of the loop.
 
-use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_rdb as rdb;
 use keyferry_resp::{Limits, request};
 use tokio::{
@@ -355,6 +355,7 @@ impl<'a> Apply<'a> {
 
     /// `from`: how many bytes came before the stream.
     fn begin_stream(&mut self, from: u64) -> Phase {
+        failpoint("snapshot-read");
         self.checkpoint.snapshot = None;
         self.stream_from = Some(from);
         self.batch.applied = Some(self.offset);

@@ -21,14 +21,6 @@ impl Databases {
         }
     }
 
-    /// From where a database of the target comes; `None` when it is not chosen.
-    pub(crate) fn source_of(self, db: u32) -> Option<u32> {
-        match self {
-            Self::All => Some(db),
-            Self::One { source, target } => (db == target).then_some(source),
-        }
-    }
-
     /// Where a database of the source goes; `None` when it is not chosen.
     pub(crate) fn target_of(self, db: u32) -> Option<u32> {
         match self {

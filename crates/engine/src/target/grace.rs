@@ -4,7 +4,8 @@
 //!
 //! Invariants:
 //! - A deadline becomes what it is at the source, never earlier, and only where it is about the grace later than that now.
-//!   So a second time changes nothing, and a process that dies in the middle leaves nothing to remember.
+//!   So a second time changes nothing.
+//! - It is done when the task is over, never while it can be gone on with.
 //! - Where the source does not have the key, or no deadline for it, nothing is changed.
 
 use std::time::Duration;
@@ -34,7 +35,7 @@ const TAKE_OFF: &[u8] = b"if redis.replicate_commands then redis.replicate_comma
 
 /// Takes `grace` off the deadlines of the target's keys; answers how many had it. Deadlines of fields keep it.
 ///
-/// Errors: those of both sides. What is done stays done; the rest can be done by calling it again.
+/// Errors: those of both sides. What is done stays done.
 pub(crate) async fn take_off(
     source: &Endpoint,
     target: &Endpoint,
@@ -44,24 +45,24 @@ pub(crate) async fn take_off(
 ) -> Result<u64> {
     let mut ours = Connection::open(target).await?;
     let mut theirs = Connection::open(source).await?;
-    let keyspace = ours.info("keyspace").await?;
+    let keyspace = theirs.info("keyspace").await?;
     let absolute = facts.source.tells_expiry() && facts.target.tells_expiry();
     let question: &[u8] = if absolute { b"PEXPIRETIME" } else { b"PTTL" };
     let grace = grace.as_millis().to_string();
     let mut found = 0;
-    for db in info::keyspace(keyspace.as_bytes()).map(|k| k.db.0) {
-        let Some(db_of_source) = databases.source_of(db) else { continue };
+    for db_of_source in info::keyspace(keyspace.as_bytes()).map(|k| k.db.0) {
+        let Some(db) = databases.target_of(db_of_source) else { continue };
         theirs.command(&[b"SELECT", db_of_source.to_string().as_bytes()]).await?;
         ask(&mut ours, &[b"SELECT", db.to_string().as_bytes()]).await?;
         let mut cursor = b"0".to_vec();
         loop {
             let (next, keys) = scanned(ask(&mut ours, &[b"SCAN", &cursor, b"COUNT", KEYS]).await?)?;
             // A step of a table may give many more than were asked for, a script can take some thousands.
-            for keys in keys.chunks(1000) {
+            for keys in keys.chunks(500) {
                 let keys = with_deadline(&mut ours, keys).await?;
                 let questions: Vec<[&[u8]; 2]> = keys.iter().map(|key| [question, key]).collect();
                 let deadlines = theirs.ask_all(&questions).await?;
-                if let Some(Value::Error(text)) = deadlines.first() {
+                if let Some(Value::Error(text)) = deadlines.iter().find(|reply| matches!(reply, Value::Error(_))) {
                     return Err(theirs.refused(theirs.kind_of(text), "a question for a deadline", text));
                 }
                 found += lower(&mut ours, &keys, &deadlines, grace.as_bytes(), absolute).await?;

@@ -11,7 +11,7 @@
 use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use keyferry_keyspace::command::CommandName;
-use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, Side};
+use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, Side, failpoint};
 use keyferry_net::{ReadHalf, Stream, WriteHalf, first_word, safe_text};
 use keyferry_resp::{Limits, reply, request};
 use tokio::{
@@ -88,7 +88,11 @@ impl<'a> Lane<'a> {
                 n = put(&mut self.write, self.flight.unwritten()), if unflushed || !self.flight.unwritten().is_empty() => {
                     let n = n.or_err(ErrorKind::Lost(Side::Target), || context("write to"))?;
                     unflushed = n > 0;
+                    let before = self.flight.writing;
                     self.flight.wrote(n);
+                    if self.flight.writing > before {
+                        failpoint("batch-written");
+                    }
                     idle_at = Instant::now() + KEEP_ALIVE;
                 }
                 // 3: more work, while there is room for it.
@@ -168,7 +172,10 @@ impl<'a> Lane<'a> {
                     continue;
                 }
                 Place::Exec => match summary.kind {
-                    reply::Kind::Array(_) => continue,
+                    reply::Kind::Array(_) => {
+                        failpoint("exec-answered");
+                        continue;
+                    }
                     reply::Kind::Nil => {
                         let what = "write to the target: the checkpoint was changed by somebody else";
                         return Err(Error::new(ErrorKind::CheckpointChanged, what));
@@ -242,12 +249,16 @@ impl<'a> Lane<'a> {
             if let Some(offset) = batch.applied {
                 self.stats.applied.set(offset);
                 let first = !self.stats.copied.swap(true, Relaxed);
+                if first {
+                    failpoint("snapshot-applied");
+                }
                 if first && self.stats.phase() == Phase::FullSync {
                     self.stats.set_phase(Phase::Incremental);
                 }
             }
             if let Some(position) = batch.position {
                 self.stats.position.set(position);
+                failpoint("position-moved");
             }
             if batch.wants_ack {
                 self.stats.ack_now.notify_one();

@@ -8,7 +8,7 @@
 //! - Where `n` is not the number of the last batch, one before it is missing: nobody goes on from there.
 
 use keyferry_keyspace::info;
-use keyferry_model::{Error, ErrorKind, Result};
+use keyferry_model::{Error, ErrorKind, Result, failpoint};
 use keyferry_net::{Connection, Endpoint, Value};
 
 use super::{
@@ -79,7 +79,10 @@ impl Place<'_> {
         let key = checkpoint::key(self.task);
         let (epoch, had): (_, &[u8]) = (ours.unwrap_or_default(), if ours.is_some() { b"1" } else { b"0" });
         let holder = self.holder.to_le_bytes();
-        match ask(conn, &[b"EVAL", TAKE, b"1", &key, &holder, epoch.to_string().as_bytes(), had]).await? {
+        failpoint("before-take");
+        let reply = ask(conn, &[b"EVAL", TAKE, b"1", &key, &holder, epoch.to_string().as_bytes(), had]).await?;
+        failpoint("after-take");
+        match reply {
             Value::Array(found) if found.is_empty() => Ok(None),
             Value::Array(found) => {
                 let found = self.decode(&found)?;
@@ -102,7 +105,10 @@ impl Place<'_> {
         let key = checkpoint::key(self.task);
         let from = from.map_or(Vec::new(), |c| c.owner().to_vec());
         let to = to.map_or(Vec::new(), |c| c.encode().to_vec());
-        match ask(conn, &[b"EVAL", PUT, b"1", &key, &from, &to]).await? {
+        failpoint("before-put");
+        let reply = ask(conn, &[b"EVAL", PUT, b"1", &key, &from, &to]).await?;
+        failpoint("after-put");
+        match reply {
             Value::Int(1) => Ok(()),
             _ => Err(self.taken_over()),
         }
@@ -130,21 +136,27 @@ impl Place<'_> {
         };
         let mut broken = found;
         broken.flags.broken = true;
-        self.put(&mut conn, Some(&found), Some(&broken)).await
+        self.put(&mut conn, Some(&found), Some(&broken)).await?;
+        failpoint("broken-noted");
+        Ok(())
     }
 
     /// Removes the checkpoint when it says that everything up to `applied` is there: the task has ended. `epoch`: that of
-    /// the last connection. `again`: this was called before, and may have removed it.
-    ///
-    /// `false` when the target no longer has all that it has answered.
-    pub(crate) async fn forget(&self, epoch: u64, applied: u64, again: bool) -> Result<bool> {
+    /// the last connection. `asked`: the run of the target that was asked to remove it; its answer may be lost. `false` when
+    /// the target no longer has all that it has answered.
+    pub(crate) async fn forget(&self, epoch: u64, applied: u64, asked: &mut Option<String>) -> Result<bool> {
         let mut conn = self.connect().await?;
+        let run = info::field(conn.info("server").await?.as_bytes(), "run_id").map(str::to_owned);
         let found = self.take(&mut conn, Some(epoch)).await?;
-        if found.is_none() && again {
+        // One that was restarted meanwhile may have lost more than the position.
+        if found.is_none() && asked.is_some() && *asked == run {
             return Ok(true);
         }
         match found.filter(|found| found.snapshot.is_none() && found.offset >= applied) {
-            Some(found) => self.put(&mut conn, Some(&found), None).await.map(|()| true),
+            Some(found) => {
+                *asked = run;
+                self.put(&mut conn, Some(&found), None).await.map(|()| true)
+            }
             None => Ok(false),
         }
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use keyferry_keyspace::info;
-use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_net::{Connection, Endpoint, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -95,11 +95,14 @@ impl Settler<'_> {
                 }
                 sleep(LOOK).await;
             }
+            failpoint("pass-begun");
             let n = self.pass().await?;
+            failpoint("pass-ended");
             found += n;
             let same = self.stats.generation.get() == generation;
             if n == 0 && same && self.stats.moves.get() == moves {
                 tracing::info!(deadlines = found, "the deadlines of the snapshot are no longer held");
+                failpoint("settled");
                 self.stats.settled.store(true, Relaxed);
             }
         }
@@ -169,6 +172,7 @@ impl Target<'_> {
                 args.extend(rest.iter().map(Vec::as_slice));
                 args.extend([grace.as_bytes(), fields, FIELDS]);
                 let Value::Array(reply) = self.ask(&args).await? else { return Err(odd()) };
+                failpoint("keys-settled");
                 let [Value::Int(n), Value::Int(seen), Value::Array(large)] = &reply[..] else { return Err(odd()) };
                 found += count_of(*n);
                 for key in large.iter().filter_map(Value::as_bytes) {

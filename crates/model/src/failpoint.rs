@@ -1,0 +1,91 @@
+//! Places between two durable steps at which a test kills the process.
+//!
+//! With `KEYFERRY_FAILPOINT=<name>:<n>` a process kills itself with SIGKILL when it comes to the place of that name for the
+//! n-th time. Only builds with debug assertions do that; in all others a failpoint is nothing. What is killed where:
+//! `docs/design/checkpoint.md`; the test that goes through all of them: `crates/cli/tests/sync/failpoints.rs`.
+
+/// The names of all places, in the order of a task's life.
+pub const FAILPOINTS: &[&str] = &[
+    // A log is removed and begun: `spool/src/create.rs`.
+    "spool-old-renamed",
+    "spool-old-removed",
+    "spool-new-built",
+    "spool-new-renamed",
+    // A log is opened again: `spool/src/open.rs`.
+    "segment-dropped",
+    "spool-cut",
+    // Segments are written, made durable and deleted: `spool/src/files.rs`, `disk.rs`.
+    "segment-created",
+    "segment-begun",
+    "records-written",
+    "segment-sealed",
+    "segment-synced",
+    "before-segment-deleted",
+    "segment-deleted",
+    // What is noted between the bytes of a source: `engine/src/source/receiver.rs`, `begin.rs`.
+    "snapshot-end-received",
+    "stream-from-noted",
+    "replid-noted",
+    // Taking over, and a second full sync: `engine/src/target/position.rs`, `engine/src/begin.rs`.
+    "before-take",
+    "after-take",
+    "before-emptied",
+    "after-emptied",
+    "emptied-alone",
+    "position-removed",
+    "before-put",
+    "after-put",
+    // Batches: `engine/src/target/lane.rs`, `engine/src/stream/apply.rs`.
+    "batch-written",
+    "exec-answered",
+    "position-moved",
+    "snapshot-read",
+    "snapshot-applied",
+    // Deadlines are settled: `engine/src/target/settle.rs`.
+    "pass-begun",
+    "keys-settled",
+    "pass-ended",
+    "settled",
+    // The ends: `engine/src/target/position.rs`, `engine/src/run.rs`.
+    "broken-noted",
+    "task-forgotten",
+];
+
+/// Kills this process when the environment asks for it to die here, and now.
+#[inline]
+pub fn failpoint(name: &'static str) {
+    #[cfg(debug_assertions)]
+    chosen::reached(name);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+#[cfg(debug_assertions)]
+mod chosen {
+    use std::{
+        env,
+        sync::{
+            LazyLock,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+    };
+
+    use rustix::process::{Signal, getpid, kill_process};
+
+    /// The place that was asked for, and at which time.
+    static CHOSEN: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
+        let text = env::var("KEYFERRY_FAILPOINT").ok()?;
+        let parsed = text.split_once(':').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?)));
+        Some(parsed.unwrap_or_else(|| panic!("KEYFERRY_FAILPOINT is not <name>:<n> but {text}")))
+    });
+    static REACHED: AtomicU64 = AtomicU64::new(0);
+
+    pub(super) fn reached(name: &str) {
+        debug_assert!(super::FAILPOINTS.contains(&name), "{name} is not in the list");
+        let Some((chosen, n)) = &*CHOSEN else { return };
+        if chosen == name && REACHED.fetch_add(1, Relaxed) + 1 == *n {
+            // The kernel does not come back from here: nothing is flushed, closed in order or unwound.
+            kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+        }
+    }
+}
