@@ -16,6 +16,8 @@ mod checks;
 mod load;
 mod run;
 mod session;
+#[cfg(test)]
+mod sim;
 mod source;
 mod stats;
 mod stream;
