@@ -200,15 +200,18 @@ async fn feed(
 ) -> Result<()> {
     let mut at = position as usize;
     let bits = [4, 9, 13, 20][rng.index(4)];
-    let pauses = [2, 10, 200][rng.index(3)];
+    // So many of each take long enough for one session.
+    let (least, mut pauses) = (source.log.len() as u64 / 1000, rng.size(6));
+    let pace = [2, 10, 200][rng.index(3)];
     while at < source.log.len() {
-        let end = source.log.len().min(at + rng.size(bits) as usize);
+        let end = source.log.len().min(at + (least + rng.size(bits)) as usize);
         let chunk = Chunk { bytes: Bytes::copy_from_slice(&source.log[at..end]), received_ms: 5 };
         if chunks.send(chunk).await.is_err() {
             return Ok(());
         }
         at = end;
-        if rng.one_in(pauses) {
+        if pauses > 0 && rng.one_in(pace) {
+            pauses -= 1;
             match rng.below(20) {
                 // What has come as a whole is applied, without more.
                 0 => applied(source, stats, at).await?,
@@ -226,6 +229,10 @@ async fn applied(source: &Source, stats: &Stats, position: usize) -> Result<()> 
     let Some(&whole) = source.wholes[..source.wholes.partition_point(|&whole| whole <= offset)].last() else {
         return Ok(());
     };
+    // What stands in front of a transaction may wait for its end, which is on its way.
+    if source.transactions.iter().any(|(from, to)| (*from..*to).contains(&offset)) {
+        return Ok(());
+    }
     let mut waited = Duration::ZERO;
     while stats.applied.get() < whole || !stats.is_copied() {
         let pause = Duration::from_millis(20).max(waited / 8);
