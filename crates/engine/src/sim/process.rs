@@ -191,13 +191,7 @@ impl Process {
 }
 
 /// Hands on the log from `position` on, cut anywhere, and waits for its end to be applied.
-async fn feed(
-    source: &Source,
-    rng: &mut Rng,
-    stats: &Stats,
-    position: u64,
-    chunks: mpsc::Sender<Chunk>,
-) -> Result<()> {
+async fn feed(source: &Source, rng: &mut Rng, stats: &Stats, position: u64, chunks: mpsc::Sender<Chunk>) -> Result<()> {
     let mut at = position as usize;
     let bits = [4, 9, 13, 20][rng.index(4)];
     // So many of each take long enough for one session.

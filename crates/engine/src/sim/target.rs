@@ -14,12 +14,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{
-    Rng, Shared, Trace, connection,
-    judge::Held,
-    model::Key,
-    source::Source,
-};
+use super::{Rng, Shared, Trace, connection, judge::Held, model::Key, source::Source};
 use crate::Stats;
 
 mod commands;
