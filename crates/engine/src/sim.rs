@@ -11,7 +11,13 @@
 //! Not in it: the receiver and the spool, which have tests of their own; what the target cannot hold; FLUSHALL and SWAPDB;
 //! targets before 5.0.9, which refuse MULTI while a script runs for too long.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    time::Duration,
+};
 
 use tokio::{runtime::Builder, task::LocalSet, time::timeout};
 
@@ -90,7 +96,8 @@ pub(crate) type Shared<T> = Rc<RefCell<T>>;
 fn run(seed: u64, shown: usize) -> Result<BTreeMap<&'static str, u64>, String> {
     let trace = Shared::<Trace>::default();
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    let result = LocalSet::new().block_on(&runtime, Box::pin(case(seed, Rc::clone(&trace))));
+    let case = || LocalSet::new().block_on(&runtime, Box::pin(case(seed, Rc::clone(&trace))));
+    let result = catch_unwind(AssertUnwindSafe(case)).unwrap_or_else(|_| Err("it panics, see above".to_owned()));
     let trace = trace.take();
     let first = trace.events.len().saturating_sub(shown);
     match result {

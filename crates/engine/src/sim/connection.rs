@@ -89,6 +89,15 @@ pub(super) async fn serve(target: Rc<Target>, pipe: DuplexStream, id: u64, mut r
     while connection.step().await {}
 }
 
+impl Drop for Connection {
+    /// Without this, the other side would try again without end.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.target.fail("the target of the simulation panics");
+        }
+    }
+}
+
 impl Connection {
     /// Reads something and works it off. `false` at the end.
     async fn step(&mut self) -> bool {

@@ -29,6 +29,9 @@ use crate::{
 /// Longer than all silences and pauses of a case that come one behind the other.
 const STALL: Duration = Duration::from_secs(1800);
 
+/// More than all faults of a case can end: a refusal lasts for so many commands, and a try is one at least.
+const SESSIONS: usize = 1000;
+
 /// How a process has ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum End {
@@ -97,7 +100,7 @@ impl Process {
     async fn live(&mut self) -> Result<End, String> {
         let stats = Rc::new(Stats::default());
         let mut ours = None;
-        loop {
+        for _ in 0..SESSIONS {
             self.target.fault().map_or(Ok(()), Err)?;
             let error = match self.open(ours).await {
                 Ok((conn, checkpoint)) => {
@@ -114,7 +117,10 @@ impl Process {
             self.target.fault().map_or(Ok(()), Err)?;
             self.target.event(&format!("process {:x}: {error}", self.holder));
             match error.kind() {
-                ErrorKind::TakenOver if ours.is_some() => return Ok(End::TakenOver),
+                ErrorKind::TakenOver if ours.is_some() => {
+                    self.target.count("processes that were told so");
+                    return Ok(End::TakenOver);
+                }
                 ErrorKind::Broken if self.target.is_holed() => {
                     self.target.count("broken");
                     return Ok(End::Broken);
@@ -124,6 +130,7 @@ impl Process {
             }
             sleep(Duration::from_millis(50) + self.rng.millis(5000)).await;
         }
+        Err("it begins again and again".to_owned())
     }
 
     fn finished(&self, stats: &Stats) -> Result<End, String> {

@@ -24,7 +24,7 @@ pub(super) use commands::{Client, Refusal};
 pub(super) const CHECKPOINT: &[u8] = b"__keyferry_checkpoint:t";
 
 /// What has to happen in a thousand cases.
-pub(super) const MUST_HAPPEN: [&str; 16] = [
+pub(super) const MUST_HAPPEN: [&str; 17] = [
     "batches",
     "batches kept out",
     "batches refused",
@@ -34,6 +34,7 @@ pub(super) const MUST_HAPPEN: [&str; 16] = [
     "fence touched",
     "kills",
     "late commands",
+    "processes that were told so",
     "processes taken over",
     "refusals: BUSY",
     "refusals: LOADING",
@@ -152,6 +153,10 @@ impl Target {
 
     pub(super) fn fault(&self) -> Option<String> {
         self.state.borrow().fault.clone()
+    }
+
+    pub(super) fn fail(&self, what: &str) {
+        self.state().fault.get_or_insert(what.to_owned());
     }
 
     pub(super) fn is_holed(&self) -> bool {
