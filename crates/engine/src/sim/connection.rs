@@ -116,7 +116,9 @@ impl Connection {
             self.fault = Fault::None;
             self.target.count("silences");
             self.target.event(&format!("connection {}: says nothing", self.id));
-            let silence = Duration::from_secs(1) + self.rng.millis(300_000);
+            // Or for longer than anybody waits.
+            let most = if self.rng.one_in(3) { 2 * 3600 } else { 1 };
+            let silence = Duration::from_secs(most) + self.rng.millis(300_000);
             self.sleep(silence).await;
         }
         let mut out = Vec::new();
