@@ -17,6 +17,8 @@ mod ending;
 mod load;
 mod run;
 mod session;
+#[cfg(test)]
+mod sim;
 mod source;
 mod stats;
 mod stream;

@@ -207,7 +207,7 @@ async fn feed(reader: &mut Reader, chunks: mpsc::Sender<Chunk>, stop: &Cancellat
 }
 
 /// Whether an error says something of the target.
-fn is_of_target(kind: ErrorKind) -> bool {
+pub(crate) fn is_of_target(kind: ErrorKind) -> bool {
     matches!(
         kind,
         ErrorKind::Resolve(Side::Target)

@@ -45,6 +45,12 @@ impl Connection {
         }
     }
 
+    /// Over a stream that is connected and asks for no password, for tests.
+    #[cfg(feature = "memory")]
+    pub fn over(stream: Stream, endpoint: &Endpoint) -> Self {
+        Self { stream, endpoint: endpoint.clone(), input: Vec::new() }
+    }
+
     /// A user without a password may be one that needs none (`nopass`).
     async fn authenticate(&mut self) -> Result<()> {
         let endpoint = self.endpoint.clone();

@@ -21,6 +21,9 @@ pub enum Stream {
     Plain(TcpStream),
     /// TLS over TCP.
     Tls(Box<TlsStream<TcpStream>>),
+    /// Within the process, for tests.
+    #[cfg(feature = "memory")]
+    Memory(tokio::io::DuplexStream),
 }
 
 /// The reading half of a [`Stream`].
@@ -29,6 +32,9 @@ pub enum ReadHalf {
     Plain(OwnedReadHalf),
     /// TLS over TCP.
     Tls(tokio::io::ReadHalf<Box<TlsStream<TcpStream>>>),
+    /// Within the process, for tests.
+    #[cfg(feature = "memory")]
+    Memory(tokio::io::ReadHalf<tokio::io::DuplexStream>),
 }
 
 /// The writing half of a [`Stream`].
@@ -37,6 +43,9 @@ pub enum WriteHalf {
     Plain(OwnedWriteHalf),
     /// TLS over TCP.
     Tls(tokio::io::WriteHalf<Box<TlsStream<TcpStream>>>),
+    /// Within the process, for tests.
+    #[cfg(feature = "memory")]
+    Memory(tokio::io::WriteHalf<tokio::io::DuplexStream>),
 }
 
 impl Stream {
@@ -51,6 +60,11 @@ impl Stream {
                 let (r, w) = tokio::io::split(s);
                 (ReadHalf::Tls(r), WriteHalf::Tls(w))
             }
+            #[cfg(feature = "memory")]
+            Self::Memory(s) => {
+                let (r, w) = tokio::io::split(s);
+                (ReadHalf::Memory(r), WriteHalf::Memory(w))
+            }
         }
     }
 }
@@ -62,6 +76,8 @@ macro_rules! read {
                 match self.get_mut() {
                     Self::Plain(s) => Pin::new(s).poll_read(cx, buf),
                     Self::Tls(s) => Pin::new(s).poll_read(cx, buf),
+                    #[cfg(feature = "memory")]
+                    Self::Memory(s) => Pin::new(s).poll_read(cx, buf),
                 }
             }
         }
@@ -75,6 +91,8 @@ macro_rules! write {
                 match self.get_mut() {
                     Self::Plain(s) => Pin::new(s).poll_write(cx, buf),
                     Self::Tls(s) => Pin::new(s).poll_write(cx, buf),
+                    #[cfg(feature = "memory")]
+                    Self::Memory(s) => Pin::new(s).poll_write(cx, buf),
                 }
             }
 
@@ -82,6 +100,8 @@ macro_rules! write {
                 match self.get_mut() {
                     Self::Plain(s) => Pin::new(s).poll_flush(cx),
                     Self::Tls(s) => Pin::new(s).poll_flush(cx),
+                    #[cfg(feature = "memory")]
+                    Self::Memory(s) => Pin::new(s).poll_flush(cx),
                 }
             }
 
@@ -89,6 +109,8 @@ macro_rules! write {
                 match self.get_mut() {
                     Self::Plain(s) => Pin::new(s).poll_shutdown(cx),
                     Self::Tls(s) => Pin::new(s).poll_shutdown(cx),
+                    #[cfg(feature = "memory")]
+                    Self::Memory(s) => Pin::new(s).poll_shutdown(cx),
                 }
             }
         }

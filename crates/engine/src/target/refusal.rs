@@ -5,9 +5,13 @@ use keyferry_net::{Connection, Value, safe_text};
 
 use super::batch::What;
 
+const EXEC_REFUSED: &[u8] = b"EXECABORT Transaction discarded because of: ";
+
 /// The kind of the error that `text`, without its leading `-`, stands for.
 pub(crate) fn kind_of(text: &[u8], what: What) -> ErrorKind {
     let side = Side::Target;
+    // EXEC itself was refused; the reason has its own word (multi.c execCommandAbort, Redis 6.0).
+    let text = text.strip_prefix(EXEC_REFUSED).unwrap_or(text);
     let contains = |part: &[u8]| text.windows(part.len()).any(|w| w == part);
     match text.split(|&b| b == b' ').next().unwrap_or_default() {
         b"OOM" => ErrorKind::TargetFull,
@@ -19,6 +23,8 @@ pub(crate) fn kind_of(text: &[u8], what: What) -> ErrorKind {
         b"NOPERM" => ErrorKind::Permission(side),
         // Also within the error text of a script.
         _ if contains(b"OOM command not allowed") => ErrorKind::TargetFull,
+        // EXEC on 5.0.
+        _ if contains(b"instance is now a read-only") => ErrorKind::TargetDemoted,
         _ if contains(b"BUSYKEY") => ErrorKind::KeyExists,
         _ if what == What::Select => ErrorKind::NoSuchDatabase,
         _ if contains(b"unknown command") || contains(b"Bad data format") || contains(b"DUMP payload version") => {
@@ -58,6 +64,12 @@ mod tests {
         let kind = |text: &str| kind_of(text.as_bytes(), What::Command);
         assert_eq!(kind("OOM command not allowed when used memory > 'maxmemory'."), ErrorKind::TargetFull);
         assert_eq!(kind("READONLY You can't write against a read only replica."), ErrorKind::TargetDemoted);
+        let of_exec =
+            "EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.";
+        assert_eq!(kind(of_exec), ErrorKind::TargetDemoted);
+        let of_5_0 = "ERR Transaction contains write commands but instance is now a read-only slave. EXEC aborted.";
+        assert_eq!(kind(of_5_0), ErrorKind::TargetDemoted);
+        assert_eq!(kind("EXECABORT Transaction discarded because of previous errors."), ErrorKind::CommandRefused);
         assert_eq!(kind("ERR unknown command 'FUNCTION', with args"), ErrorKind::UnsupportedByTarget);
         assert_eq!(kind("ERR Bad data format"), ErrorKind::UnsupportedByTarget);
         assert_eq!(kind("ERR DUMP payload version or checksum are wrong"), ErrorKind::UnsupportedByTarget);

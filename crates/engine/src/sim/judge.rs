@@ -1,0 +1,109 @@
+//! Whether the target has what the source has sent: each write once, in order, no transaction in part, and a position that
+//! says just that. Reads the checkpoint by the table in docs/design/checkpoint.md.
+
+use super::{
+    model::{Args, Model},
+    source::{START, Source},
+};
+
+/// What a target holds, and how much of what the source has sent that is.
+#[derive(Clone, Default)]
+pub(super) struct Held {
+    pub(super) model: Model,
+    /// How many of the source's writes have run.
+    pub(super) writes: usize,
+    /// Writes are missing in front of others: the target has refused what would have kept them out.
+    pub(super) holed: bool,
+}
+
+impl Source {
+    /// Notes a write that has run in database `db`.
+    pub(super) fn note(&self, held: &mut Held, db: u32, args: &Args) -> Result<(), String> {
+        // What was being rebuilt is removed wherever the snapshot is begun or gone on with. There never is such a key.
+        if args[0] == b"DEL" && args[1].starts_with(b"__keyferry_rebuild:") {
+            return Ok(());
+        }
+        match self.writes.get(held.writes) {
+            Some(write) if write.db == db && write.args == *args => {
+                held.writes += 1;
+                Ok(())
+            }
+            due => {
+                let due = due.map(|write| shown(write.db, &write.args));
+                Err(format!("write {} is {due:?}, and the target gets {}", held.writes, shown(db, args)))
+            }
+        }
+    }
+
+    /// The first offset, or position in the snapshot, that the target does not hold.
+    fn next(&self, held: &Held) -> u64 {
+        match self.writes.get(held.writes) {
+            Some(write) => write.begin,
+            None => self.offset(),
+        }
+    }
+
+    /// The highest offset that may be said to be applied.
+    pub(super) fn highest_applied(&self, held: &Held) -> u64 {
+        if self.is_within_snapshot(held) { START } else { self.next(held) }
+    }
+
+    /// Keys of the snapshot are missing.
+    pub(super) fn is_within_snapshot(&self, held: &Held) -> bool {
+        self.writes.get(held.writes).is_some_and(|write| write.snapshot)
+    }
+
+    /// Looks at what a transaction has left: `v` and `n` of the checkpoint.
+    pub(super) fn judge(&self, held: &Held, v: &[u8], n: &[u8]) -> Result<(), String> {
+        let number = |at: usize, len: usize| v[at..at + len].iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte));
+        if v.len() != 176 || &v[..4] != b"KFC1" {
+            return Err("what is there is no checkpoint".to_owned());
+        }
+        if n != number(12, 8).to_string().as_bytes() {
+            return Err(format!("batch {} is batch {} of its epoch", number(12, 8), String::from_utf8_lossy(n)));
+        }
+        if self.writes.get(held.writes).is_some_and(|write| write.inside) {
+            return Err(format!("a transaction is there in part, up to write {}", held.writes));
+        }
+        let (offset, in_snapshot, position, db) = (number(128, 8), v[29] == 1, number(136, 8), number(152, 4));
+        let last = held.writes.checked_sub(1).map(|last| &self.writes[last]);
+        if in_snapshot {
+            let from = last.filter(|write| write.snapshot).map_or(0, |write| write.end);
+            let to = if self.is_within_snapshot(held) { self.next(held) } else { self.stream_from };
+            let in_order = last.is_none_or(|write| write.snapshot) && (from..=to).contains(&position);
+            return match in_order && offset == START {
+                true => Ok(()),
+                false => Err(format!("position {position}, offset {offset}, with {} writes", held.writes)),
+            };
+        }
+        let from = last.filter(|write| !write.snapshot).map_or(START, |write| write.end);
+        if self.is_within_snapshot(held) || !(from..=self.next(held)).contains(&offset) {
+            return Err(format!("offset {offset} with {} writes: {from}..={}", held.writes, self.next(held)));
+        }
+        if db != u64::from(self.db_at(offset)) {
+            return Err(format!("at offset {offset} database {} is selected, not {db}", self.db_at(offset)));
+        }
+        Ok(())
+    }
+
+    /// Looks at what there is when all has been applied.
+    pub(super) fn judge_end(&self, held: &Held) -> Result<(), String> {
+        if held.holed {
+            return Err("somebody has gone on behind a hole".to_owned());
+        }
+        let mut model = held.model.clone();
+        model.keys.retain(|(_, key), _| !key.starts_with(b"__keyferry"));
+        if model == self.model && held.writes == self.writes.len() {
+            return Ok(());
+        }
+        let differs = |(key, entry): &(_, _)| self.model.keys.get(*key) != Some(*entry);
+        let differing = model.keys.iter().filter(differs).count();
+        let what = format!("{} of {} writes, {differing} keys differ", held.writes, self.writes.len());
+        Err(format!("the target does not hold what the source has: {what}"))
+    }
+}
+
+pub(super) fn shown(db: u32, args: &[Vec<u8>]) -> String {
+    let args: Vec<_> = args.iter().map(|arg| arg[..arg.len().min(24)].escape_ascii().to_string()).collect();
+    format!("{db}: {}", args.join(" "))
+}
