@@ -4,6 +4,7 @@
 //! sides have to be equal: each number once and in order, every counter exact, no key too many. So what is found has its
 //! cause within the last seconds. The plan follows from the seed; what it meets depends on the machine.
 
+mod disk;
 mod faults;
 mod items;
 mod judge;
@@ -74,6 +75,8 @@ pub struct Outcome {
     pub not_there: u64,
     /// Commands that the source has answered.
     pub commands: u64,
+    /// How often the disk of the product was filled. None where this process may not make a disk.
+    pub disks_filled: u64,
     /// Looks at counters of one transaction on the target.
     pub samples: u64,
 }
@@ -90,12 +93,13 @@ impl fmt::Display for Outcome {
         let kills: Vec<String> = self.kills.iter().map(|(what, n)| format!("{n} {what}")).collect();
         write!(
             f,
-            "{} bouts equal; {} faults, of them {} kills ({}); {} commands; {} full syncs, {} runs went on, {} starts \
-             without a server; {} samples",
+            "{} bouts equal; {} faults, of them {} kills ({}) and {} full disks; {} commands; {} full syncs, {} runs \
+             went on, {} starts without a server; {} samples",
             self.bouts,
             self.faults,
             self.killed(),
             kills.join(", "),
+            self.disks_filled,
             self.commands,
             self.full_syncs,
             self.resumed,
@@ -134,7 +138,6 @@ struct Round<'a> {
     product: Product,
     writer: Writer,
     sampler: Sampler,
-    _state: tempfile::TempDir,
     /// What has happened in this bout.
     log: Vec<String>,
 }
@@ -145,15 +148,14 @@ impl<'a> Round<'a> {
         let mode = Mode { source, target, source_durable: seed & 1 == 0, target_durable: seed & 2 == 0 };
         let rig = Rig::start(mode)?;
         data::fill_mixed(&rig.server(Side::Source).url(), KEYS, seed)?;
-        let state = tempfile::tempdir()?;
         let args = ["--task".into(), format!("chaos-{seed}"), "--spool-limit".into(), "16mb".into()];
-        let args = [&args[..], &["--state-dir".into(), state.path().display().to_string()]].concat();
+        let args = [&args[..], &["--state-dir".into(), rig.disk.path().display().to_string()]].concat();
         let (source, target) = (rig.proxy(Side::Source).url(), rig.proxy(Side::Target).url());
         let product = Product::start(&spec.binary, &source, &target, &args)?;
         let writer = Writer::start(&rig.server(Side::Source).url(), seed, mode.source_durable);
         let sampler = Sampler::start(&rig.server(Side::Target).url());
         let rng = Rng::new(seed);
-        Ok(Self { spec, seed, mode, rng, rig, product, writer, sampler, _state: state, log: Vec::new() })
+        Ok(Self { spec, seed, mode, rng, rig, product, writer, sampler, log: Vec::new() })
     }
 
     fn run(mut self, bouts: u32, outcome: &mut Outcome, show: &mut impl FnMut(&str)) -> Result<()> {
@@ -188,6 +190,7 @@ impl<'a> Round<'a> {
         outcome.not_there += self.product.not_there;
         outcome.commands += self.writer.commands();
         outcome.samples += self.sampler.samples();
+        outcome.disks_filled += self.rig.disks_filled;
         for (what, n) in &self.rig.kills {
             *outcome.kills.entry(what).or_default() += n;
         }

@@ -87,7 +87,10 @@ impl Receiver<'_> {
                 return match self.reconnect(lost).await? {
                     // It may be another version than it was.
                     Some(_) => Err(Error::new(ErrorKind::Lost(Side::Source), "ask the source anew: it is back")),
-                    None => self.writer.close().await,
+                    None => {
+                        close(self.writer).await;
+                        Ok(())
+                    }
                 };
             }
         };
@@ -104,7 +107,8 @@ impl Receiver<'_> {
             }
             self.stats.set_lost(Side::Source, false);
         }
-        self.writer.close().await
+        close(self.writer).await;
+        Ok(())
     }
 
     /// Takes in what one link brings. `Ok` when it was asked to stop, or when nobody reads the spool any more.
@@ -206,6 +210,13 @@ impl Receiver<'_> {
                 return Ok(None);
             }
         }
+    }
+}
+
+/// The end of a run. What a full disk does not take is received again by the next one.
+async fn close(writer: Writer) {
+    if let Err(e) = writer.close().await {
+        tracing::warn!(error = %e, "the spool lacks what was received last");
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 
 use super::{
+    disk::Disk,
     plan::{Fault, Side},
     product::Product,
     writer::Writer,
@@ -46,6 +47,7 @@ enum Undo {
     Continue(Side),
     ContinueProduct(u32),
     Restart(Side),
+    FreeDisk,
 }
 
 /// Everything that can be hurt.
@@ -56,6 +58,8 @@ pub(super) struct Rig {
     undo: Vec<(Instant, Undo)>,
     /// What was killed, and how often.
     pub(super) kills: BTreeMap<&'static str, u64>,
+    pub(super) disk: Disk,
+    pub(super) disks_filled: u64,
 }
 
 impl Rig {
@@ -76,7 +80,14 @@ impl Rig {
         let target = place(build(mode.target, mode.target_durable)?)?;
         let spare = build(mode.target, mode.target_durable)?;
         spare.replicate(&target.server)?;
-        Ok(Self { places: [source, target], spare, undo: Vec::new(), kills: BTreeMap::new() })
+        Ok(Self {
+            places: [source, target],
+            spare,
+            undo: Vec::new(),
+            kills: BTreeMap::new(),
+            disk: Disk::new()?,
+            disks_filled: 0,
+        })
     }
 
     pub(super) fn server(&self, side: Side) -> &Server {
@@ -149,6 +160,13 @@ impl Rig {
                 self.proxy(side).limit_way(way, rate);
                 self.later(ms, Undo::Speed(side, way));
             }
+            Fault::FillDisk(ms) => {
+                if self.undo.iter().any(|(_, undo)| *undo == Undo::FreeDisk) || !self.disk.fill()? {
+                    return Ok(false);
+                }
+                self.disks_filled += 1;
+                self.later(ms, Undo::FreeDisk);
+            }
             Fault::Flood(ms) => {
                 self.proxy(Side::Target).stall(true);
                 self.later(ms, Undo::Unstall(Side::Target));
@@ -216,6 +234,7 @@ impl Rig {
                 place.server.restart()?;
                 place.down = false;
             }
+            Undo::FreeDisk => self.disk.free()?,
         }
         Ok(())
     }

@@ -38,6 +38,8 @@ pub(super) enum Fault {
     Refuse(Side, u64),
     /// So many bytes a second pass.
     Slow(Side, Way, u64, u64),
+    /// The disk of the product is full.
+    FillDisk(u64),
     /// The target takes nothing while the source is written more than the spool may hold.
     Flood(u64),
 }
@@ -69,6 +71,7 @@ pub(super) fn plan(rng: &mut Rng, length: Duration) -> Vec<Event> {
     every(400, 4000, &mut product);
     every(6000, 14_000, &mut |rng| server(rng, Side::Source));
     every(3000, 9000, &mut target);
+    every(4000, 16_000, &mut |rng| Fault::FillDisk(rng.range(50, 3000)));
     for side in [Side::Source, Side::Target] {
         every(200, 3000, &mut |rng| link(rng, side));
     }
