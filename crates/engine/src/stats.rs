@@ -249,6 +249,8 @@ impl Stats {
         let rate = |now: u64, then: u64| (now.saturating_sub(then) as f64 / seconds).round();
         let (keys, applied, source_offset) = (self.keys.get(), self.applied.get(), self.source_offset.get());
         let followed = self.copied.load(Relaxed);
+        // Nobody knows it before the source has said where it is.
+        let known = followed && lock(&self.standing).reported.is_some();
         Progress {
             phase,
             keys,
@@ -256,8 +258,8 @@ impl Stats {
             percent: self.percent(followed),
             source_offset,
             applied_offset: applied,
-            delay_bytes: followed.then(|| source_offset.saturating_sub(applied)),
-            delay_seconds: followed.then(|| lock(&self.standing).delay(Instant::now()).as_secs_f64()),
+            delay_bytes: known.then(|| source_offset.saturating_sub(applied)),
+            delay_seconds: known.then(|| lock(&self.standing).delay(Instant::now()).as_secs_f64()),
             in_step: self.is_in_step(),
             spool_bytes: self.spooled.get(),
             keys_per_second: rate(keys, since.keys),
