@@ -138,7 +138,7 @@ impl<'a> Task<'a> {
             }
         };
         tracing::warn!(error = %lost, offset = old.offset, "going on from the spool, and trying the source again");
-        self.go_on(facts, Err(lost), spool, &old, None).await
+        self.go_on(facts, Err(lost), spool, &old, None, false).await
     }
 
     /// Whether `old` can be gone on with.
@@ -171,9 +171,11 @@ impl<'a> Task<'a> {
                         return Err(e);
                     }
                 };
-                if let Start::Continue { replid } = link.start {
-                    elsewhere = end < received && replid.unwrap_or(opened.replid) != old.replid;
-                }
+                elsewhere = end < received
+                    && match link.start {
+                        Start::Continue { replid } => replid.unwrap_or(opened.replid) != old.replid,
+                        Start::Full { .. } => opened.replid != old.replid,
+                    };
                 if let (Start::Continue { replid }, false) = (&link.start, elsewhere) {
                     let replid = *replid;
                     let mut spool = opened.spool;
@@ -182,7 +184,8 @@ impl<'a> Task<'a> {
                         failpoint("replid-noted");
                     }
                     tracing::info!(offset = old.offset, "going on from the spool");
-                    return self.go_on(facts, Ok(link), spool, &old, None).await;
+                    let asked = (end, replid.unwrap_or(opened.replid));
+                    return self.go_on(facts, Ok(link), spool, &old, Some(asked), false).await;
                 }
                 (lost, unwanted) = (end, Some(link));
             }
@@ -201,8 +204,7 @@ impl<'a> Task<'a> {
         let head = Head { replid, offset: received, framing: spool::Framing::Stream, source: facts.source };
         let spool = spool::create(&self.spec.spool_dir, head, self.limits()?)?;
         tracing::info!(offset = old.offset, "going on from the source");
-        let log = log_of(&spool.handle);
-        self.go_on(facts, Ok(link), spool, &old, Some((log, replid))).await
+        self.go_on(facts, Ok(link), spool, &old, Some((received, replid)), true).await
     }
 
     /// The spool of the log that `old` speaks of, when it holds its position.
@@ -241,36 +243,58 @@ impl<'a> Task<'a> {
         Ok(None)
     }
 
-    /// Takes over where the task is now. `log`: the new log, with the id of its history, when it is one.
+    /// Takes over where the task is now. `asked`: the offset at which the source goes on, and the history. `new`: the log begins
+    /// there.
     async fn go_on(
         &self,
         facts: Facts,
         link: Result<Link>,
         spool: Spool,
         old: &Checkpoint,
-        log: Option<(LogId, ReplId)>,
+        asked: Option<(ReplOffset, ReplId)>,
+        new: bool,
     ) -> Result<Begun> {
+        match self.take_over(&spool.handle, old, asked, new).await {
+            Ok((conn, checkpoint)) => Ok(Begun { facts, link, spool, conn, checkpoint }),
+            Err(e) => {
+                close(spool).await;
+                Err(e)
+            }
+        }
+    }
+
+    async fn take_over(
+        &self,
+        spool: &Handle,
+        old: &Checkpoint,
+        asked: Option<(ReplOffset, ReplId)>,
+        new: bool,
+    ) -> Result<(Connection, Checkpoint)> {
         let place = self.place();
         let mut conn = place.connect().await?;
-        let gone = || Error::new(ErrorKind::CheckpointChanged, "take the task over: its position is no longer there");
+        let gone = || Error::new(ErrorKind::CheckpointChanged, "take the task over: its position has moved");
         let taken = place.take(&mut conn, None).await?.ok_or_else(gone)?;
         if taken.flags.broken {
             return Err(Error::new(ErrorKind::Broken, "take the task over: a command was refused"));
         }
-        let checkpoint = match log {
+        // What has come in between, from whoever had the task, is of the history that the source goes on with, or of another.
+        if asked.is_some_and(|(offset, replid)| taken.offset > offset.0 && taken.replid != replid) {
+            return Err(gone());
+        }
+        let checkpoint = match asked.filter(|_| new) {
             // What was decided on may have moved on, and not anywhere else.
             Some(_) if taken.log != old.log || taken.snapshot.is_some() || taken.offset < old.offset => {
                 return Err(gone());
             }
-            Some((log, replid)) => {
-                let checkpoint = Checkpoint { log, replid, ..taken };
+            Some((_, replid)) => {
+                let checkpoint = Checkpoint { log: log_of(spool), replid, ..taken };
                 place.put(&mut conn, Some(&taken), Some(&checkpoint)).await?;
                 checkpoint
             }
-            None if taken.log == log_of(&spool.handle) => taken,
+            None if taken.log == log_of(spool) => taken,
             None => return Err(gone()),
         };
-        Ok(Begun { facts, link, spool, conn, checkpoint })
+        Ok((conn, checkpoint))
     }
 
     fn limits(&self) -> Result<Limits> {

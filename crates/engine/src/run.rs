@@ -116,7 +116,11 @@ impl Task<'_> {
                 Err(e) => Err(e),
             };
             let error = match result {
-                Ok(outcome) => return Ok(outcome),
+                Ok(Some(outcome)) => return Ok(outcome),
+                Ok(None) => {
+                    backoff = Backoff::new(self.spec.retry_window);
+                    continue;
+                }
                 // It may be promoted again, as `Place::connect` takes it.
                 Err(e) if wrote && e.kind() == ErrorKind::TargetReplica => {
                     Error::new(ErrorKind::TargetDemoted, "go on with the target").caused_by(e)
@@ -128,6 +132,8 @@ impl Task<'_> {
                 _ if self.stats.broken.load(Relaxed) => false,
                 // A server that says that it will be there soon is waited for.
                 ErrorKind::Loading(_) | ErrorKind::NoMasterLink => true,
+                // Nothing was written: what is there now is looked at again.
+                ErrorKind::CheckpointChanged => true,
                 _ if anew => true,
                 // Anything else at the start is for the user to see now.
                 _ => wrote && error.kind().policy().retry == Retry::Backoff,
@@ -151,8 +157,8 @@ impl Task<'_> {
         }
     }
 
-    /// Runs all parts until the first of them fails or the work is done.
-    async fn follow(&self, begun: Begun, stop: &CancellationToken) -> Result<Outcome> {
+    /// Runs all parts until the first of them fails or the work is done; `None` when it is to be begun again at once.
+    async fn follow(&self, begun: Begun, stop: &CancellationToken) -> Result<Option<Outcome>> {
         let Self { source, target, spec, stats, .. } = *self;
         let Begun { facts, link, spool, conn, checkpoint } = begun;
         let spool::Spool { writer, reader, handle } = spool;
@@ -212,28 +218,29 @@ impl Task<'_> {
         };
         let ended = tokio::select! {
             biased;
-            result = work => Some(result.map(|ends| ends.4)),
+            result = work => Some(result.map(|ends| (ends.0, ends.4))),
             () = drained(stop) => None,
         };
         if stats.broken.load(Relaxed) {
             self.note_broken(epoch.get(), stop).await;
         }
-        let Some(ended) = ended else { return Ok(Outcome::Interrupted) };
+        let Some(ended) = ended else { return Ok(Some(Outcome::Interrupted)) };
         // Whoever opens the spool again must be alone with it.
         tokio::select! {
             biased;
             () = handle.ended() => {}
-            () = drained(stop) => return ended.map(|_| Outcome::Interrupted),
+            () = drained(stop) => return ended.map(|_| Some(Outcome::Interrupted)),
         }
-        let in_step = ended?;
+        let (source_is_back, in_step) = ended?;
         let outcome = match in_step {
             true => Outcome::Synced,
-            false if stop.is_cancelled() => return Ok(Outcome::Interrupted),
+            false if stop.is_cancelled() => return Ok(Some(Outcome::Interrupted)),
+            false if source_is_back => return Ok(None),
             false => Outcome::Copied,
         };
         // Nothing is left to go on with.
         if !self.forget(epoch.get(), stop).await? {
-            return Ok(Outcome::Interrupted);
+            return Ok(Some(Outcome::Interrupted));
         }
         failpoint("task-forgotten");
         // The spool behind the checkpoint: without that it means nothing.
@@ -241,7 +248,7 @@ impl Task<'_> {
         if outcome == Outcome::Synced {
             self.take_grace_off(&facts, databases, stop).await;
         }
-        Ok(outcome)
+        Ok(Some(outcome))
     }
 }
 

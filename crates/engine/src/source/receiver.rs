@@ -76,22 +76,20 @@ fn acknowledged(stats: &Stats) -> u64 {
 }
 
 impl Receiver<'_> {
-    /// Receives until `stop`, over as many links as it takes; `link` may say why there is none yet.
+    /// Receives until `stop`, over as many links as it takes; `link` may say why there is none yet. `true` when the source is
+    /// back behind such a beginning: then it ends all parts by `stop`, since the source is to be asked anew what it is.
     ///
     /// Errors: `BacklogLost`, and `Lost` and `Timeout` of the source when a link was lost within the snapshot.
-    pub(crate) async fn run(mut self, link: Result<Link>) -> Result<()> {
+    pub(crate) async fn run(mut self, link: Result<Link>) -> Result<bool> {
         let mut link = match link {
             Ok(link) => link,
             Err(lost) => {
                 self.stats.set_lost(Side::Source, true);
-                return match self.reconnect(lost).await? {
-                    // It may be another version than it was.
-                    Some(_) => Err(Error::new(ErrorKind::Lost(Side::Source), "ask the source anew: it is back")),
-                    None => {
-                        close(self.writer).await;
-                        Ok(())
-                    }
-                };
+                // It may be another version than it was.
+                let back = self.reconnect(lost).await?.is_some();
+                close(self.writer).await;
+                self.stop.cancel();
+                return Ok(back);
             }
         };
         loop {
@@ -108,7 +106,7 @@ impl Receiver<'_> {
             self.stats.set_lost(Side::Source, false);
         }
         close(self.writer).await;
-        Ok(())
+        Ok(false)
     }
 
     /// Takes in what one link brings. `Ok` when it was asked to stop, or when nobody reads the spool any more.

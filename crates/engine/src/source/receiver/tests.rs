@@ -42,7 +42,7 @@ async fn receive(link: Link, writer: Writer, spool: Handle, stats: &Stats) -> Re
         retry_window: None,
         stop: &stop,
     };
-    receiver.run(Ok(link)).await
+    receiver.run(Ok(link)).await.map(|back| assert!(!back))
 }
 
 #[tokio::test(start_paused = true)]
