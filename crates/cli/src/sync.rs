@@ -139,7 +139,7 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
 
 /// Runs each time nothing is left to do but to wait. A busy server writes in many small pieces, and waking up for each
 /// costs far more than its bytes do; so in busy times the thread rests a moment first, and then takes what has come at once.
-/// Measured: a third less CPU for a full copy. It adds at most the moment to the delay, and only while there is work.
+/// Measured in a full copy of 2 million strings: half as many waits for events, an eighth less CPU. It adds at most the moment to the delay, and only while there is work.
 fn rest() -> impl Fn() {
     let begun = Instant::now();
     let last = AtomicU64::new(0);
