@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec, failpoint};
+use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, Retry, Side, SyncSpec, failpoint};
 use keyferry_net::Endpoint;
 use keyferry_spool::{self as spool, Handle, State};
 use tokio::time::sleep;
@@ -174,7 +174,11 @@ impl Task<'_> {
         *lock(&stats.replid) = Some(handle.replid());
         stats.set_lost(Side::Source, false);
         stats.set_lost(Side::Target, false);
+        stats.end_holding();
         stats.resume(&checkpoint);
+        // What an earlier process has written nobody knows.
+        let unknown = checkpoint.snapshot.is_none() && facts.target.field_deadlines();
+        stats.field_deadlines.fetch_or(unknown, Relaxed);
         // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
         let done = stop.child_token();
         let databases = Databases::new(source.db, target.db);
@@ -200,12 +204,15 @@ impl Task<'_> {
             epoch: &epoch,
         };
         let settler = Settler {
-            endpoint: target,
+            place: self.place(),
             stats,
             databases,
             grace: spec.ttl_grace,
             retry_window: spec.retry_window,
             stop: &done,
+            epoch: &epoch,
+            hold: facts.holds_stream(spec),
+            owns_keys: spec.on_conflict != OnConflict::Ignore,
         };
         let work = async {
             tokio::try_join!(

@@ -14,7 +14,7 @@ use keyferry_keyspace::info;
 use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_net::{Connection, Endpoint, Value};
 
-use super::{refusal::ask, settle::scanned};
+use super::{refusal::ask, walk::scanned};
 use crate::{checks::Facts, stream::Databases};
 
 /// Keys that are looked at together: less than a millisecond of either server's time.

@@ -1,0 +1,170 @@
+//! The target is behind by far more than the grace, again and again, and no key is lost.
+
+use super::*;
+
+/// Longer in milliseconds than any deadline here that is not held.
+const HELD_MS: i64 = 1_000_000_000_000;
+/// Keys that are renewed before they expire at the source.
+const RENEWED: usize = 50;
+const GRACE: [&str; 2] = ["--ttl-grace", "2s"];
+
+/// Ends the renewals also where the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// Renews all keys each time before they expire, until it is told to stop: as servers pass it on, in several ways.
+fn keep_alive(source: &Server, done: &AtomicBool) {
+    let mut conn = source.conn().unwrap();
+    while !done.load(SeqCst) {
+        let mut pipe = redis::pipe();
+        for n in 0..RENEWED {
+            pipe.cmd("PEXPIRE").arg(format!("renewed:{n}")).arg(3000);
+        }
+        let renewed: Vec<u64> = pipe.query(&mut conn).unwrap();
+        assert!(renewed.iter().all(|&n| n == 1), "the test was too slow");
+        // The time between renewals is what this test is about.
+        std::thread::sleep(Duration::from_millis(700));
+    }
+}
+
+fn fill(source: &Server) {
+    let mut conn = source.conn().unwrap();
+    let mut pipe = redis::pipe();
+    for n in 0..RENEWED {
+        pipe.cmd("SET").arg(format!("renewed:{n}")).arg(n).arg("PX").arg(3000);
+    }
+    for n in 0..2000 {
+        pipe.cmd("SET").arg(format!("long:{n}")).arg(n).arg("PX").arg(600_000 + n);
+        pipe.cmd("SET").arg(format!("stays:{n}")).arg(n);
+    }
+    pipe.exec(&mut conn).unwrap();
+}
+
+/// More than a slow link passes on in many times the grace.
+fn flood(source: &Server) {
+    let mut conn = source.conn().unwrap();
+    for _ in 0..150 {
+        cmd("SET").arg("filler").arg(vec![b'x'; 400_000]).exec(&mut conn).unwrap();
+    }
+}
+
+fn is_held(target: &Server, key: &str) -> bool {
+    ask::<i64>(target, 0, &format!("PTTL {key}")) > HELD_MS
+}
+
+/// Nothing is missing, nothing is held, and all deadlines are what they are to be. The keys no longer expire.
+fn assert_right(source: &Server, target: &Server) {
+    for n in 0..RENEWED {
+        assert_eq!(ask::<u64>(target, 0, &format!("EXISTS renewed:{n}")), 1);
+    }
+    for n in 0..2000 {
+        assert!(!is_held(target, &format!("long:{n}")), "long:{n}");
+    }
+    let options = Options { ttl_grace_ms: 2000, exact_groups: false, ..Options::default() };
+    compare(&source.url(), &target.url(), &options).unwrap().assert_equal();
+}
+
+/// Ends the renewals, in a way that shows a key that is gone, and waits until all is there.
+fn persist(source: &Server, run: &keyferry_testkit::Keyferry) {
+    let mut conn = source.conn().unwrap();
+    for n in 0..RENEWED {
+        assert_eq!(cmd("PERSIST").arg(format!("renewed:{n}")).query::<u64>(&mut conn).unwrap(), 1);
+    }
+    let goal = goal(source);
+    run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+}
+
+/// A slow target: what is renewed in time at the source is there in the end.
+fn a_slow_target_loses_no_key(from: &str, to: &str) {
+    let (source, target) = (Server::start(from).unwrap(), Server::start(to).unwrap());
+    source.config_set("client-output-buffer-limit", "slave 0 0 0").unwrap();
+    let proxy = Proxy::start(&target.address()).unwrap();
+    fill(&source);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| keep_alive(&source, &done));
+        let ends = Ends(&done);
+        let run = sync(&source.url(), &proxy.url()).args(GRACE).spawn().unwrap();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        proxy.limit(5_000_000);
+        flood(&source);
+        run.wait_for(LONG, |p| p.delay_seconds > Some(6.0)).unwrap();
+        assert!(is_held(&target, "long:7"), "what was there before is held, too");
+        proxy.limit(0);
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        drop(ends);
+        renewing.join().unwrap();
+        persist(&source, &run);
+    });
+    assert_right(&source, &target);
+}
+
+#[test]
+fn a_slow_target_loses_no_key_of_7_0() {
+    a_slow_target_loses_no_key("redis-7.0", "redis-7.0");
+}
+
+#[test]
+fn a_slow_target_before_6_2_loses_no_key() {
+    a_slow_target_loses_no_key("redis-6.2", "redis-5.0");
+}
+
+/// The source link is cut for three times the grace.
+#[test]
+fn a_cut_source_link_loses_no_key() {
+    let (source, target) = pair("redis-7.0");
+    let proxy = Proxy::start(&source.address()).unwrap();
+    fill(&source);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| keep_alive(&source, &done));
+        let ends = Ends(&done);
+        let run = sync(&proxy.url(), &target.url()).args(GRACE).spawn().unwrap();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        proxy.refuse(true);
+        proxy.cut();
+        run.wait_for(LONG, |p| p.phase == "retrying").unwrap();
+        run.wait_for(LONG, |p| p.delay_seconds > Some(6.0)).unwrap();
+        proxy.heal();
+        run.wait_for(LONG, |p| p.phase == "incremental" && p.in_step).unwrap();
+        drop(ends);
+        renewing.join().unwrap();
+        persist(&source, &run);
+    });
+    assert_right(&source, &target);
+}
+
+/// A process that dies while deadlines are held: the next one knows that some are.
+#[test]
+fn a_process_that_dies_while_holding_leaves_nothing_held() {
+    let (source, target) = pair("redis-7.0");
+    let proxy = Proxy::start(&source.address()).unwrap();
+    fill(&source);
+    let task = || {
+        let task = format!("holding-{}", source.port());
+        sync(&proxy.url(), &target.url()).args(GRACE).args(["--task", &task]).spawn().unwrap()
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| keep_alive(&source, &done));
+        let ends = Ends(&done);
+        let run = task();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        proxy.refuse(true);
+        proxy.cut();
+        wait_until("deadlines are held", LONG, || is_held(&target, "long:7") && is_held(&target, "renewed:7")).unwrap();
+        run.kill_9();
+        proxy.heal();
+        let run = task();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        drop(ends);
+        renewing.join().unwrap();
+        persist(&source, &run);
+    });
+    assert_right(&source, &target);
+}
