@@ -76,7 +76,7 @@ impl Settler<'_> {
             biased;
             () = self.stop.cancelled() => Ok(()),
             () = self.watch() => Ok(()),
-            result = self.work() => result,
+            result = Box::pin(self.work()) => result,
         }
     }
 
