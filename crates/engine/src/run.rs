@@ -174,7 +174,7 @@ impl Task<'_> {
         *lock(&stats.replid) = Some(handle.replid());
         stats.set_lost(Side::Source, false);
         stats.set_lost(Side::Target, false);
-        stats.end_holding();
+        stats.holding.store(false, Relaxed);
         stats.resume(&checkpoint);
         // What an earlier process has written nobody knows.
         let unknown = checkpoint.snapshot.is_none() && facts.target.field_deadlines();

@@ -108,13 +108,16 @@ impl Settler<'_> {
     /// Holds what was written before holding began; `false` when that is to be tried again.
     async fn hold(&self) -> Result<bool> {
         let seq = self.stats.held_seq.get();
-        // What was decoded before is on the target with the batch.
+        // What was decoded before is on the target with this batch.
         if seq == 0 || !self.stats.is_copied() || self.stats.has_lost_target() {
             return Ok(false);
         }
         let mut walk = Walk::new(self, Change::Hold { seq }, self.stats.held_fields.load(Relaxed));
-        if !walk.may_hold().await? {
-            return Ok(false);
+        while !walk.may_hold().await? {
+            if !walk.goes_on() {
+                return Ok(false);
+            }
+            sleep(LOOK).await;
         }
         match walk.all().await? {
             Pass::Whole(deadlines) => {

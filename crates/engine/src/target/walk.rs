@@ -83,7 +83,8 @@ impl<'a> Walk<'a> {
         Ok(matches!(self.change_keys(&[]).await?, Value::Array(_)))
     }
 
-    fn goes_on(&self) -> bool {
+    /// Whether what it was begun for is still wanted.
+    pub(super) fn goes_on(&self) -> bool {
         let stats = self.settler.stats;
         stats.round() == self.round && stats.is_holding() == (self.change != Change::Settle)
     }
@@ -127,7 +128,9 @@ impl<'a> Walk<'a> {
                 let Value::Array(reply) = self.change_keys(&rest[..rest.len().min(1000)]).await? else {
                     return Ok(Pass::Cut);
                 };
-                failpoint("keys-settled");
+                if self.change == Change::Settle {
+                    failpoint("keys-settled");
+                }
                 let [Value::Int(n), Value::Int(seen), Value::Array(large)] = &reply[..] else { return Err(odd()) };
                 found += count_of(*n);
                 for key in large.iter().filter_map(Value::as_bytes) {

@@ -95,6 +95,9 @@ fn a_slow_target_loses_no_key(from: &str, to: &str) {
         flood(&source);
         run.wait_for(LONG, |p| p.delay_seconds > Some(6.0)).unwrap();
         assert!(is_held(&target, "long:7"), "what was there before is held, too");
+        // Another connection finds that deadlines are held.
+        proxy.cut();
+        run.wait_for(LONG, |p| p.last_error.as_ref().is_some_and(|e| e.starts_with("TGT-0009"))).unwrap();
         proxy.limit(0);
         run.wait_for(LONG, |p| p.in_step).unwrap();
         drop(ends);
@@ -112,6 +115,11 @@ fn a_slow_target_loses_no_key_of_7_0() {
 #[test]
 fn a_slow_target_before_6_2_loses_no_key() {
     a_slow_target_loses_no_key("redis-6.2", "redis-5.0");
+}
+
+#[test]
+fn a_slow_target_of_3_0_loses_no_key() {
+    a_slow_target_loses_no_key("redis-6.2", "redis-3.0");
 }
 
 /// The source link is cut for three times the grace.
@@ -137,6 +145,85 @@ fn a_cut_source_link_loses_no_key() {
         persist(&source, &run);
     });
     assert_right(&source, &target);
+}
+
+fn field_deadlines(server: &Server, words: &str) -> Vec<i64> {
+    ask(server, 0, words)
+}
+
+/// Fields of hashes are renewed while the link is cut, also under conditions that are judged on the target.
+fn a_cut_source_link_loses_no_field(version: &str) {
+    let (source, target) = pair(version);
+    let proxy = Proxy::start(&source.address()).unwrap();
+    let names: Vec<String> = (0..2000).map(|n| format!("f{n}")).collect();
+    let names = names.join(" ");
+    for words in [
+        format!("HSET large {}", names.replace(' ', " v ") + " v"),
+        format!("HPEXPIRE large 600000 FIELDS 2000 {names}"),
+        "HSET small a 1 b 2 c 3 d 4".to_owned(),
+        "HPEXPIRE small 600000 FIELDS 3 a b c".to_owned(),
+        "HSET renewed a 1 b 2 c 3".to_owned(),
+        "HPEXPIRE renewed 3000 FIELDS 2 a b".to_owned(),
+    ] {
+        let _: redis::Value = ask(&source, 0, &words);
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| {
+            while !done.load(SeqCst) {
+                assert_eq!(
+                    field_deadlines(&source, "HPEXPIRE renewed 3000 FIELDS 2 a b"),
+                    [1, 1],
+                    "the test was too slow"
+                );
+                // The time between renewals is what this test is about.
+                std::thread::sleep(Duration::from_millis(700));
+            }
+        });
+        let ends = Ends(&done);
+        let run = sync(&proxy.url(), &target.url()).args(GRACE).spawn().unwrap();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        proxy.refuse(true);
+        proxy.cut();
+        run.wait_for(LONG, |p| p.phase == "retrying").unwrap();
+        wait_until("fields are held", LONG, || {
+            field_deadlines(&target, "HPTTL large FIELDS 2 f0 f1999").iter().all(|&left| left > HELD_MS)
+                && field_deadlines(&target, "HPTTL small FIELDS 1 a")[0] > HELD_MS
+        })
+        .unwrap();
+        for words in [
+            "HPEXPIRE small 900000 GT FIELDS 1 a",
+            "HPEXPIRE small 300000 GT FIELDS 1 b",
+            "HPEXPIRE small 300000 LT FIELDS 1 c",
+            "HPEXPIRE large 900000 LT FIELDS 1 f0",
+            "HPEXPIRE large 300000 LT FIELDS 2 f1 f2",
+            "HPERSIST large FIELDS 1 f3",
+        ] {
+            let _: redis::Value = ask(&source, 0, words);
+        }
+        run.wait_for(LONG, |p| p.delay_seconds > Some(6.0)).unwrap();
+        proxy.heal();
+        run.wait_for(LONG, |p| p.phase == "incremental" && p.in_step).unwrap();
+        drop(ends);
+        renewing.join().unwrap();
+        assert_eq!(field_deadlines(&source, "HPERSIST renewed FIELDS 2 a b"), [1, 1]);
+        let goal = goal(&source);
+        run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+    });
+    let left = field_deadlines(&target, &format!("HPTTL large FIELDS 2000 {names}"));
+    assert!(left.iter().all(|&left| left < HELD_MS));
+    let options = Options { ttl_grace_ms: 2000, exact_groups: false, ..Options::default() };
+    compare(&source.url(), &target.url(), &options).unwrap().assert_equal();
+}
+
+#[test]
+fn a_cut_source_link_loses_no_field_of_7_4() {
+    a_cut_source_link_loses_no_field("redis-7.4");
+}
+
+#[test]
+fn a_cut_source_link_loses_no_field_of_valkey_9_1() {
+    a_cut_source_link_loses_no_field("valkey-9.1");
 }
 
 /// A process that dies while deadlines are held: the next one knows that some are.
