@@ -51,7 +51,8 @@ impl Stats {
         (self.holds.get(), self.generation.get())
     }
 
-    pub(crate) fn begin_holding(&self, delay: Duration) {
+    /// `delay`: as far as it is known.
+    pub(crate) fn begin_holding(&self, delay: Option<Duration>) {
         if self.holding.swap(true, Relaxed) {
             return;
         }
@@ -62,7 +63,7 @@ impl Stats {
         self.settling.store(false, Relaxed);
         self.held_seq.set(0);
         tracing::info!(
-            delay_seconds = delay.as_secs_f64(),
+            delay_seconds = delay.map(|delay| delay.as_secs_f64()),
             "the target is behind: deadlines are held until it has caught up"
         );
         self.hold_now.notify_one();
@@ -81,7 +82,7 @@ impl Stats {
         let delay = standing.delay(now);
         match self.is_holding() {
             true if self.is_following() && standing.applied.is_some() && delay < bounds.until => self.end_holding(),
-            false if self.is_copied() && delay >= bounds.from => self.begin_holding(delay),
+            false if self.is_copied() && delay >= bounds.from => self.begin_holding(Some(delay)),
             _ => {}
         }
     }

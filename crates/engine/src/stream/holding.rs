@@ -17,7 +17,7 @@ impl Apply<'_> {
         let age_ms = now_ms().saturating_sub(self.now_ms);
         let age = Duration::from_millis(age_ms);
         if age >= bounds.from {
-            self.stats.begin_holding(age);
+            self.stats.begin_holding(Some(age));
         }
         self.expiry.holds = self.stats.is_holding();
         self.expiry.age_ms = age_ms;

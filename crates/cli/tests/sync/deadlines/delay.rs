@@ -226,6 +226,38 @@ fn a_cut_source_link_loses_no_field_of_valkey_9_1() {
     a_cut_source_link_loses_no_field("valkey-9.1");
 }
 
+/// A process that begins without the source knows of no delay.
+#[test]
+fn a_start_without_the_source_loses_no_key() {
+    let (source, target) = pair("redis-7.0");
+    let proxy = Proxy::start(&source.address()).unwrap();
+    fill(&source);
+    let task = || {
+        let task = format!("without-{}", source.port());
+        sync(&proxy.url(), &target.url()).args(GRACE).args(["--task", &task]).spawn().unwrap()
+    };
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| keep_alive(&source, &done));
+        let ends = Ends(&done);
+        let run = task();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        run.kill_9();
+        run.wait_exit(LONG).unwrap();
+        proxy.refuse(true);
+        let run = task();
+        wait_until("deadlines are held", LONG, || is_held(&target, "long:7") && is_held(&target, "renewed:7")).unwrap();
+        // The time without the source is what this test is about.
+        std::thread::sleep(Duration::from_secs(6));
+        proxy.heal();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        drop(ends);
+        renewing.join().unwrap();
+        persist(&source, &run);
+    });
+    assert_right(&source, &target);
+}
+
 /// A process that dies while deadlines are held: the next one knows that some are.
 #[test]
 fn a_process_that_dies_while_holding_leaves_nothing_held() {
