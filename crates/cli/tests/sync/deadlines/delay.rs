@@ -287,3 +287,51 @@ fn a_process_that_dies_while_holding_leaves_nothing_held() {
     });
     assert_right(&source, &target);
 }
+
+/// A process that stands still in the middle of holding what is there, and is taken over meanwhile, holds nothing more: nobody
+/// would settle it.
+#[test]
+fn a_process_that_was_taken_over_holds_nothing() {
+    const KEYS: usize = 20_000;
+    let (source, target) = pair("redis-7.0");
+    let (from, to) = (Proxy::start(&source.address()).unwrap(), Proxy::start(&target.address()).unwrap());
+    let mut pipe = redis::pipe();
+    (0..KEYS).for_each(|n| drop(pipe.cmd("SET").arg(n).arg(n).arg("PX").arg(3_600_000)));
+    pipe.exec(&mut source.conn().unwrap()).unwrap();
+    let held = || {
+        let mut pipe = redis::pipe();
+        (0..KEYS).for_each(|n| drop(pipe.cmd("PTTL").arg(n)));
+        let left: Vec<i64> = pipe.query(&mut target.conn().unwrap()).unwrap();
+        left.into_iter().filter(|&left| left > HELD_MS).count()
+    };
+    let in_dir = |dir: &str, source: &str, target: &str| {
+        let name = format!("taken-{}", from.url().rsplit(':').next().unwrap());
+        let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{dir}"));
+        Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), source, target)
+            .args(GRACE)
+            .args(["--task", &name, "--state-dir", dir.to_str().unwrap()])
+            .spawn()
+            .unwrap()
+    };
+    let older = in_dir("a", &from.url(), &to.url());
+    older.wait_for(LONG, |p| p.in_step).unwrap();
+    // So a pass takes its time.
+    to.limit(100_000);
+    from.refuse(true);
+    from.cut();
+    wait_until("some are held", LONG, || held() > 0).unwrap();
+    older.signal(Signal::STOP).unwrap();
+    assert!(held() < KEYS, "the test was too slow");
+    let newer = in_dir("b", &source.url(), &target.url());
+    newer.wait_for(LONG, |p| p.in_step).unwrap();
+    older.signal(Signal::CONT).unwrap();
+    // The time for which it does not know.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(held(), 0);
+    from.heal();
+    to.heal();
+    let () = ask(&source, 0, "SET a 1");
+    assert_fails(&older.wait_exit(LONG).unwrap(), 1, "TGT-0024");
+    newer.wait_for(LONG, |p| p.in_step).unwrap();
+    assert_eq!(held(), 0);
+}
