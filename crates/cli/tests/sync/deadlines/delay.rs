@@ -296,11 +296,15 @@ fn a_process_that_was_taken_over_holds_nothing() {
     let (source, target) = pair("redis-7.0");
     let (from, to) = (Proxy::start(&source.address()).unwrap(), Proxy::start(&target.address()).unwrap());
     let mut pipe = redis::pipe();
-    (0..KEYS).for_each(|n| drop(pipe.cmd("SET").arg(n).arg(n).arg("PX").arg(3_600_000)));
+    for n in 0..KEYS {
+        pipe.cmd("SET").arg(n).arg(n).arg("PX").arg(3_600_000);
+    }
     pipe.exec(&mut source.conn().unwrap()).unwrap();
     let held = || {
         let mut pipe = redis::pipe();
-        (0..KEYS).for_each(|n| drop(pipe.cmd("PTTL").arg(n)));
+        for n in 0..KEYS {
+            pipe.cmd("PTTL").arg(n);
+        }
         let left: Vec<i64> = pipe.query(&mut target.conn().unwrap()).unwrap();
         left.into_iter().filter(|&left| left > HELD_MS).count()
     };
