@@ -52,7 +52,7 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
         }
         Err(e) => {
             if !stats.is_settled() {
-                say("expiries of the copied keys are still held on the target (TTL shows more than 100,000 years)");
+                say("expiries are still held on the target (TTL shows more than 100,000 years)");
             }
             failed(&e)
         }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec, failpoint};
+use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, Retry, Side, SyncSpec, failpoint};
 use keyferry_net::Endpoint;
 use keyferry_spool::{self as spool, Handle, State};
 use tokio::time::sleep;
@@ -174,7 +174,16 @@ impl Task<'_> {
         *lock(&stats.replid) = Some(handle.replid());
         stats.set_lost(Side::Source, false);
         stats.set_lost(Side::Target, false);
+        let hold = facts.holds_stream(spec);
+        stats.holding.fetch_and(hold.is_some(), Relaxed);
         stats.resume(&checkpoint);
+        // What an earlier process has written nobody knows.
+        let unknown = checkpoint.snapshot.is_none() && facts.target.field_deadlines();
+        stats.field_deadlines.fetch_or(unknown, Relaxed);
+        // Without the source nobody says how far the target is behind.
+        if hold.is_some() && link.is_err() && checkpoint.snapshot.is_none() {
+            stats.begin_holding(None);
+        }
         // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
         let done = stop.child_token();
         let databases = Databases::new(source.db, target.db);
@@ -200,12 +209,15 @@ impl Task<'_> {
             epoch: &epoch,
         };
         let settler = Settler {
-            endpoint: target,
+            place: self.place(),
             stats,
             databases,
             grace: spec.ttl_grace,
             retry_window: spec.retry_window,
             stop: &done,
+            epoch: &epoch,
+            hold,
+            owns_keys: spec.on_conflict != OnConflict::Ignore,
         };
         let work = async {
             tokio::try_join!(

@@ -205,6 +205,7 @@ impl Apply<'_> {
         match self.expiry.rewrite(request, self.now_ms, &mut self.batch.bytes) {
             Rewritten::No => self.batch.bytes.extend_from_slice(request.bytes()),
             Rewritten::Yes => {}
+            Rewritten::Field => self.stats.note_field_deadline(),
             Rewritten::Deadline => self.batch.last_is(What::Deadline),
             Rewritten::Proof => {
                 self.batch.bytes.extend_from_slice(request.bytes());
