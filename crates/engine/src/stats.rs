@@ -63,6 +63,8 @@ pub struct Stats {
     pub(crate) field_deadlines: AtomicBool,
     /// Counts the connections to the target: what was found on an earlier one may no longer be so.
     pub(crate) generation: Counter,
+    /// Somebody goes through the target's keys, and waits for each answer.
+    pub(crate) asks: AtomicBool,
     /// Position in the log up to which everything is on the target, with a checkpoint.
     pub(crate) position: Counter,
     /// A command of a batch was refused, and the rest of it applied.
@@ -253,6 +255,11 @@ impl Stats {
     /// Keys that the source held when the snapshot began; 0 when not known.
     pub fn keys_expected(&self) -> u64 {
         self.keys_expected.get()
+    }
+
+    /// Whether somebody waits for each of many answers.
+    pub fn asks(&self) -> bool {
+        self.asks.load(Relaxed)
     }
 
     /// Bytes that have come in or have been applied; it may jump.

@@ -104,7 +104,10 @@ impl<'a> Walk<'a> {
                 };
                 ask(conn, args).await
             };
-            let error = match reply.await {
+            stats.asks.store(true, Relaxed);
+            let reply = reply.await;
+            stats.asks.store(false, Relaxed);
+            let error = match reply {
                 Ok(value) => return Ok(value),
                 Err(e) => e,
             };
