@@ -6,6 +6,8 @@
 //! - It ends within its way when what it was begun for is over: those who hold and those who settle are never at work
 //!   together.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use keyferry_keyspace::info;
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_net::{Connection, Value};
