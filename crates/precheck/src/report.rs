@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::Item;
 
+/// Characters of a reason.
+const REASON: usize = 1000;
+
 /// What was found about one item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -81,7 +84,9 @@ pub(crate) type Checked = Result<Verdict, Verdict>;
 
 impl Verdict {
     fn new(status: Status, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { status, reason: reason.into(), remedy: remedy.into(), measured: BTreeMap::new() }
+        // A part of it may be what a server says of itself: nothing that a terminal would obey.
+        let shown = |text: String| text.chars().filter(|c| !c.is_control()).take(REASON).collect();
+        Self { status, reason: shown(reason.into()), remedy: remedy.into(), measured: BTreeMap::new() }
     }
 
     pub(crate) fn passed(reason: impl Into<String>) -> Self {

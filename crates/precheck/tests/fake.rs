@@ -71,10 +71,7 @@ fn serve(mut stream: TcpStream, real: &str, rules: &Rules) -> Option<()> {
                     encode(&mut out, &Value::BulkString(text.into_bytes()));
                 }
                 Ok(value) => encode(&mut out, &value),
-                Err(e) => {
-                    let line = format!("-{} {}\r\n", e.code().unwrap_or("ERR"), e.detail().unwrap_or(""));
-                    out.extend_from_slice(line.as_bytes());
-                }
+                Err(_) => return None,
             }
         }
         stream.write_all(&out).ok()?;
@@ -94,6 +91,9 @@ fn encode(out: &mut Vec<u8>, value: &Value) {
         Value::Array(values) => {
             out.extend_from_slice(format!("*{}\r\n", values.len()).as_bytes());
             values.iter().for_each(|value| encode(out, value));
+        }
+        Value::ServerError(e) => {
+            out.extend_from_slice(format!("-{} {}\r\n", e.code(), e.details().unwrap_or("")).as_bytes());
         }
         _ => out.extend_from_slice(b"$-1\r\n"),
     }

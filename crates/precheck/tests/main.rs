@@ -71,9 +71,10 @@ impl Ask {
         runtime.block_on(check(&request))
     }
 
-    /// Looks at one item alone.
+    /// Looks at one item alone, or also at the one without which it leaves the source out.
     fn look(&self, item: Item) -> Finding {
-        let skip: Vec<Item> = Item::ALL.into_iter().filter(|other| *other != item).collect();
+        let needed = |other: &Item| *other == item || item == Item::Commands && *other == Item::SourcePermission;
+        let skip: Vec<Item> = Item::ALL.into_iter().filter(|other| !needed(other)).collect();
         self.report(&skip).items.into_iter().find(|finding| finding.item == item).unwrap()
     }
 

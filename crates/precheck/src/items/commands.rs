@@ -7,6 +7,7 @@ use keyferry_model::{OnConflict, Side};
 use keyferry_net::Value;
 
 use crate::{
+    Item,
     facts::Facts,
     needed::{OF_SOURCE, OF_STREAM, OF_TARGET},
     report::{Checked, Verdict},
@@ -18,15 +19,18 @@ const REMEDY: &str = "take the rename-command lines out of its configuration, or
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     let (clear, one) = (facts.request.on_conflict == OnConflict::Clear, facts.request.source.db.is_some());
+    // Those of the source are what is to be permitted there: who leaves out the one does not ask for the other.
+    let of_source = match facts.request.skip.contains(&Item::SourcePermission) {
+        true => &[],
+        false => OF_SOURCE.as_slice(),
+    };
     let (source, target) = facts.both()?;
     let mut of_target = OF_TARGET.to_vec();
     if clear {
         of_target.push(if one { "FLUSHDB" } else { "FLUSHALL" });
     }
     let mut hidden = Vec::new();
-    for (side, server, names) in
-        [(Side::Source, &mut *source, OF_SOURCE.as_slice()), (Side::Target, &mut *target, &of_target)]
-    {
+    for (side, server, names) in [(Side::Source, &mut *source, of_source), (Side::Target, &mut *target, &of_target)] {
         match missing(server, names).await {
             Ok(missing) if !missing.is_empty() => {
                 let reason = format!("the {side} does not know {}", missing.join(", "));
@@ -53,6 +57,9 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
 
 /// Those that the server does not know. COMMAND INFO came with 2.8.13.
 async fn missing(server: &mut Server, names: &[&'static str]) -> Result<Vec<&'static str>, String> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut question: Vec<&[u8]> = vec![b"COMMAND", b"INFO"];
     question.extend(names.iter().map(|name| name.as_bytes()));
     match server.ask(&question).await? {
