@@ -13,7 +13,7 @@ use std::{
 use clap::{Args, ValueEnum};
 use keyferry_engine::Gate;
 use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result, ResultExt as _, Side};
-use keyferry_precheck::{Item, Report, Request, Status, check};
+use keyferry_precheck::{Finding, Item, Report, Request, Status, check};
 
 use crate::{
     args::{size, task_name, time},
@@ -31,6 +31,9 @@ pub(crate) const SHORT_SAMPLE: Duration = Duration::from_millis(100);
 /// What `sync` has found out itself by then, or tries in the next moment, with error codes of its own.
 pub(crate) const LEFT_TO_SYNC: [Item; 4] =
     [Item::SourceConnection, Item::TargetConnection, Item::SourcePermission, Item::TargetData];
+/// Where `sync` has error codes of its own for what it meets then (TGT-0017, and TGT-0015, which is tried again while
+/// somebody makes room), it begins, and the log says beforehand what is to be expected.
+const ONLY_SAID_BY_SYNC: [Item; 2] = [Item::Modules, Item::MemoryHeadroom];
 
 /// Exit codes: 0 nothing stands in the way; 1 could not be run; 2 usage; 3 an item failed, or a warning is not accepted.
 #[derive(Args)]
@@ -164,7 +167,7 @@ fn text(report: &Report) -> String {
     text
 }
 
-/// The check before a task begins anew: what fails refuses the start, a warning is a line of the log.
+/// The check before a task begins anew: what fails refuses the start, warnings are lines of the log.
 pub(crate) struct BeforeStart<'a> {
     request: Request<'a>,
     /// It is not made again when the start is tried again.
@@ -181,14 +184,16 @@ impl<'a> BeforeStart<'a> {
             return Ok(());
         }
         let report = check(&self.request).await;
-        let of = |status| report.items.iter().filter(move |finding| finding.status == status);
-        for finding in of(Status::Warning) {
-            let item = finding.item.name();
-            tracing::warn!(item, reason = finding.reason, remedy = finding.remedy, "precheck");
+        let mut failed = Vec::new();
+        for Finding { item, status, reason, remedy, .. } in &report.items {
+            match status {
+                Status::Failed if !ONLY_SAID_BY_SYNC.contains(item) => {
+                    failed.push(format!("{item}: {reason} ({remedy})"))
+                }
+                Status::Failed | Status::Warning => tracing::warn!(item = item.name(), reason, remedy, "precheck"),
+                Status::Passed | Status::Skipped => {}
+            }
         }
-        let failed: Vec<String> = of(Status::Failed)
-            .map(|finding| format!("{}: {} ({})", finding.item, finding.reason, finding.remedy))
-            .collect();
         if !failed.is_empty() {
             return Err(Error::new(ErrorKind::Precheck, format!("check both sides: {}", failed.join("; "))));
         }

@@ -22,7 +22,7 @@ pub(crate) type Rules = Vec<(&'static str, Answer)>;
 
 /// An INFO without a field.
 pub(crate) fn without(field: &'static str) -> (&'static str, Answer) {
-    let keep = move |line: &&str| !line.split(':').next().is_some_and(|name| name == field);
+    let keep = move |line: &&str| line.split(':').next() != Some(field);
     ("INFO", Answer::Edit(Box::new(move |text| text.split("\r\n").filter(keep).collect::<Vec<_>>().join("\r\n"))))
 }
 

@@ -6,7 +6,7 @@ use super::{fake::Answer, *};
 
 #[test]
 fn everything_passes_between_two_plain_servers() {
-    for (from, to) in [("redis-7.0", "redis-7.0"), ("redis-3.0", "valkey-9.1"), ("valkey-8.0", "redict-7.3")] {
+    for (from, to) in [("redis-7.0", "redis-7.0"), ("redis-2.8", "valkey-9.1"), ("valkey-8.0", "redict-7.3")] {
         let (source, target) = (start(from), start(to));
         let () = ask(&source, "SET k v");
         let report = Ask::of(&source, &target).report(&[]);

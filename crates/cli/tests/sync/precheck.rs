@@ -45,6 +45,19 @@ fn sync_is_refused_when_an_item_fails() {
     assert_eq!(run(&["--skip", "everything"]).code(), 2);
 }
 
+/// It is tried again while somebody makes room.
+#[test]
+fn a_target_without_room_is_only_warned_of() {
+    let (source, target) = pair("redis-7.0");
+    keyferry_testkit::data::fill_strings(&source.url(), 50_000, 200, 1).unwrap();
+    target.config_set("maxmemory", "8mb").unwrap();
+    let sync = sync(&source.url(), &target.url()).args(["--full-only", "--retry-window", "0s"]);
+    let exit = sync.spawn().unwrap().wait_exit(LONG).unwrap();
+    assert_fails(&exit, 1, "TGT-0015");
+    let warned = exit.stderr.lines().any(|line| line.contains("WARN") && line.contains("memory-headroom"));
+    assert!(warned, "{}", exit.stderr);
+}
+
 #[test]
 fn a_task_that_goes_on_is_not_checked() {
     let (source, target) = pair("redis-7.0");

@@ -1,7 +1,7 @@
 //! The target has the modules whose values the source holds.
 //!
-//! Failed: a key that was looked at has a value of a module, and the target has none of the source's modules, or is too
-//! old for values of modules. With `--on-unsupported drop` or `degrade` that is a warning. Warning: the target lacks a
+//! Failed: a key that was looked at has a value of a module, and the target has no modules, or is too old for values of
+//! modules. With `--on-unsupported drop` or `degrade` that is a warning. Warning: the target lacks a
 //! module, or a side does not tell.
 
 use std::collections::BTreeSet;
@@ -48,11 +48,11 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
         }
     };
     let missing: BTreeSet<String> = theirs.difference(&ours).cloned().collect();
-    let none = missing.len() == theirs.len();
+    let none = ours.is_empty();
     let verdict = match (missing.is_empty() && !too_old, kinds.is_empty()) {
         (true, _) => Verdict::passed("the target has all modules of the source"),
         (false, false) if too_old || none => {
-            let why = if too_old { "is too old for them" } else { "has none of the source's modules" };
+            let why = if too_old { "is too old for them" } else { "has no modules" };
             let reason = format!("the source holds values of modules ({}), and the target {why}", joined(&kinds));
             if drops { Verdict::warning(reason, REMEDY) } else { Verdict::failed(reason, REMEDY) }
         }
