@@ -4,9 +4,9 @@
 //! not run, or that write where nothing may be written. This needs no right but MULTI and DISCARD, and works in every
 //! version.
 
-use keyferry_net::{Value, safe_text};
+use keyferry_net::Value;
 
-use crate::server::Server;
+use crate::server::{Server, refusal};
 
 /// For each command, `None` when it was queued, else what it was refused with. Errors: why nothing can be tried.
 pub(crate) async fn queue(server: &mut Server, commands: &[Vec<&[u8]>]) -> Result<Vec<Option<String>>, String> {
@@ -30,7 +30,7 @@ async fn queued(server: &mut Server, commands: &[Vec<&[u8]>]) -> Result<Vec<Opti
     }
     let replies = server.ask_all(commands).await?;
     let answer = |reply: Value| match reply {
-        Value::Error(text) => Some(safe_text(&text)),
+        Value::Error(text) => Some(refusal(&text)),
         _ => None,
     };
     Ok(replies.into_iter().map(answer).collect())

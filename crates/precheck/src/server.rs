@@ -36,7 +36,10 @@ impl Server {
     /// A reply, or why there is none: the server's refusal, or the end of the connection.
     pub(crate) async fn ask(&mut self, args: &[&[u8]]) -> Result<Value, String> {
         match self.ask_all(&[args]).await?.pop() {
-            Some(Value::Error(text)) => Err(format!("it answers `{}`", safe_text(&text))),
+            Some(Value::Error(text)) => {
+                let command = String::from_utf8_lossy(args.first().copied().unwrap_or_default());
+                Err(format!("it answers {command} with `{}`", refusal(&text)))
+            }
             Some(value) => Ok(value),
             None => Err("it does not answer".into()),
         }
@@ -113,4 +116,11 @@ impl Server {
         ];
         fields.iter().filter_map(|name| self.number(name)).fold(0, u64::saturating_add)
     }
+}
+
+/// What can be shown of a refusal.
+pub(crate) fn refusal(text: &[u8]) -> String {
+    let shown = safe_text(text);
+    // Mostly it is the name of the command that is cut off with its quotes.
+    if shown.len() < text.trim_ascii_end().len() { shown + " ..." } else { shown }
 }

@@ -4,13 +4,13 @@
 
 use keyferry_keyspace::Flavor;
 use keyferry_model::ErrorKind;
-use keyferry_net::{Value, safe_text};
+use keyferry_net::Value;
 
 use crate::{
     facts::Facts,
     probe,
     report::{Checked, Verdict},
-    server::Server,
+    server::{Server, refusal},
 };
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
@@ -46,7 +46,7 @@ enum Allowed {
 /// Without options it changes nothing.
 async fn replconf(source: &mut Server) -> Allowed {
     match source.ask_all(&[[&b"REPLCONF"[..]]]).await.map(|mut replies| replies.pop()) {
-        Ok(Some(Value::Error(text))) if refuses(&text) => Allowed::No(safe_text(&text)),
+        Ok(Some(Value::Error(text))) if refuses(&text) => Allowed::No(refusal(&text)),
         Ok(_) => Allowed::Yes,
         Err(why) => Allowed::Unknown(why),
     }
@@ -56,7 +56,7 @@ async fn psync(source: &mut Server) -> Allowed {
     // Without arguments: a server that knows it complains of their number before it looks at anything else.
     match source.ask_all(&[[&b"PSYNC"[..]]]).await.map(|mut replies| replies.pop()) {
         Ok(Some(Value::Error(text))) if text.starts_with(b"ERR wrong number of arguments") => {}
-        Ok(Some(Value::Error(text))) => return Allowed::No(safe_text(&text)),
+        Ok(Some(Value::Error(text))) => return Allowed::No(refusal(&text)),
         Ok(_) => return Allowed::Unknown("it has an unexpected reply".into()),
         Err(why) => return Allowed::Unknown(why),
     }
@@ -79,7 +79,7 @@ async fn psync(source: &mut Server) -> Allowed {
     }
     // replication.c syncCommand, Redis 7.0: an offset that is no number is refused before anything else is done.
     match source.ask_all(&[[&b"PSYNC"[..], b"?", b"none"]]).await.map(|mut replies| replies.pop()) {
-        Ok(Some(Value::Error(text))) if refuses(&text) => Allowed::No(safe_text(&text)),
+        Ok(Some(Value::Error(text))) if refuses(&text) => Allowed::No(refusal(&text)),
         Ok(Some(Value::Error(_))) => Allowed::Yes,
         Ok(_) => Allowed::Unknown(source.give_up("PSYNC has an unexpected reply".into())),
         Err(why) => Allowed::Unknown(why),
