@@ -21,7 +21,7 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     let position = [POSITION, facts.request.task.as_bytes()].concat();
     let target = facts.target()?;
     let remedy = ErrorKind::Permission(Side::Target).policy().remedy;
-    let fails = |what: &str, why: &str| Verdict::failed(format!("{what} is refused: `{why}`"), remedy);
+    let fails = |what: &str, why: &str| Verdict::failed(format!("{what} is refused: {why}"), remedy);
     // It cannot be queued; the end of the transaction behind it takes it back.
     if let Err(why) = target.ask(&[b"WATCH", &position]).await
         && why.contains("NOPERM")
@@ -61,8 +61,8 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     };
     let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
     let reason = match refused.len() {
-        1 => format!("{first} is refused: `{why}`; a write of that kind would stop the task"),
-        n => format!("{n} commands are refused, such as {first}: `{why}`; a write of that kind would stop the task"),
+        1 => format!("{first} is refused: {why}; a write of that kind would stop the task"),
+        n => format!("{n} commands are refused, such as {first}: {why}; a write of that kind would stop the task"),
     };
     Ok(Verdict::warning(reason, remedy).with("refused", names))
 }
@@ -102,9 +102,9 @@ fn of_stream(target: &Server) -> Vec<Vec<&'static [u8]>> {
 fn refused(commands: &[Vec<&[u8]>], answers: &[Option<String>]) -> impl Iterator<Item = (String, String)> {
     let pairs = commands.iter().zip(answers);
     pairs.filter_map(|(command, answer)| {
-        let why = answer.as_ref().filter(|why| why.starts_with("NOPERM"))?;
+        let why = answer.as_ref().filter(|why| why.starts_with("NOPERM")).map(|why| format!("`{why}`"))?;
         let name = String::from_utf8_lossy(command.first().copied().unwrap_or_default()).into_owned();
-        Some((name, why.clone()))
+        Some((name, why))
     })
 }
 
