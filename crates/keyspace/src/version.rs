@@ -119,6 +119,14 @@ impl ServerVersion {
         self.redis >= (4, 0, 0)
     }
 
+    /// Whether fields of hashes can have deadlines, and HPEXPIRETIME tells them.
+    pub fn field_deadlines(&self) -> bool {
+        match self.flavor {
+            Flavor::Valkey => self.own >= (9, 0, 0),
+            _ => self.redis >= (7, 4, 0),
+        }
+    }
+
     /// Whether FUNCTION is known.
     pub fn functions(&self) -> bool {
         self.redis >= (7, 0, 0)
@@ -127,14 +135,10 @@ impl ServerVersion {
     /// Kinds of data that this version has and `target` has not.
     pub fn more_than(&self, target: &Self) -> Vec<&'static str> {
         let has = |v: &Self| {
-            let field_deadlines = match v.flavor {
-                Flavor::Valkey => v.own >= (9, 0, 0),
-                _ => v.redis >= (7, 4, 0),
-            };
             [
                 ("streams", v.redis >= (5, 0, 0)),
                 ("function libraries", v.functions()),
-                ("deadlines of hash fields", field_deadlines),
+                ("deadlines of hash fields", v.field_deadlines()),
             ]
         };
         let pairs = has(self).into_iter().zip(has(target));

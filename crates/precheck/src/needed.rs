@@ -7,7 +7,7 @@ pub(crate) const POSITION: &[u8] = b"__keyferry_checkpoint:";
 pub(crate) const OF_SOURCE: [&str; 4] = ["PING", "INFO", "REPLCONF", "PSYNC"];
 
 /// Without these on the target nothing works.
-pub(crate) const OF_TARGET: [&str; 14] = [
+pub(crate) const OF_TARGET: [&str; 16] = [
     "PING",
     "INFO",
     "SELECT",
@@ -18,6 +18,8 @@ pub(crate) const OF_TARGET: [&str; 14] = [
     "HGET",
     "HSET",
     "SET",
+    "MSET",
+    "MSETNX",
     "DEL",
     "RESTORE",
     "PEXPIREAT",

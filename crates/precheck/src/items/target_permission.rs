@@ -73,6 +73,8 @@ fn of_task(position: &[u8]) -> Vec<Vec<&[u8]>> {
         vec![b"HGET", position, b"v"],
         vec![b"HSET", position, b"v", b"x"],
         vec![b"SET", position, b"x"],
+        vec![b"MSET", position, b"x"],
+        vec![b"MSETNX", position, b"x"],
         vec![b"RESTORE", position, b"0", b"x"],
         vec![b"PEXPIREAT", position, b"1"],
         vec![b"DEL", position],
