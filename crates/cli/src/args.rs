@@ -4,8 +4,9 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
+use keyferry_precheck::Item;
 
-use crate::rdb_tool;
+use crate::{check::CheckArgs, rdb_tool};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -19,6 +20,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Copy everything that SOURCE holds to TARGET, then follow every write.
     Sync(SyncArgs),
+    /// Look at both sides, and say what would go wrong; nothing is written.
+    Check(CheckArgs),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
     Rdb(rdb_tool::Args),
 }
@@ -76,6 +79,9 @@ pub(crate) struct SyncArgs {
     /// By how much keys expire later on TARGET than on SOURCE, whose own DEL removes them on time: 0s for not at all.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) ttl_grace: Duration,
+    /// Leave an item of the precheck out (see `keyferry check`); may be given several times, or as a list with commas.
+    #[arg(long, value_name = "ITEM", value_delimiter = ',')]
+    pub(crate) skip: Vec<Item>,
     /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
     #[arg(long, value_name = "FILE")]
     pub(crate) source_password_file: Option<PathBuf>,
@@ -134,7 +140,7 @@ fn window(text: &str) -> Result<Window, String> {
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "ms" => 1,
@@ -149,7 +155,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// At least what one segment and its margin need.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.to_ascii_lowercase();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit: u64 = match &text[digits.len()..] {
@@ -163,7 +169,7 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 /// It becomes the name of a file.
-fn task_name(text: &str) -> Result<String, String> {
+pub(crate) fn task_name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match !text.is_empty() && text.len() <= 64 && text.chars().all(fits) && !text.starts_with('.') {
         true => Ok(text.into()),

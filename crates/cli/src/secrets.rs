@@ -12,6 +12,7 @@ use std::{
 };
 
 use keyferry_model::{ErrorKind, Result, ResultExt as _, Side};
+use keyferry_net::Endpoint;
 use secrecy::SecretString;
 
 /// The environment variable with the password of a side.
@@ -73,8 +74,23 @@ fn split(url: &str) -> Option<(String, String)> {
     Some((without.into(), password))
 }
 
+/// A server with its password and the certificates to trust.
+pub(crate) fn endpoint(
+    side: Side,
+    url: &str,
+    password_file: Option<&Path>,
+    ca_file: Option<&Path>,
+) -> Result<Endpoint> {
+    let mut endpoint = Endpoint::parse(side, url)?;
+    if let Some(found) = password(side, password_file)? {
+        endpoint.password = Some(found);
+    }
+    endpoint.ca_file = ca_file.map(Path::to_owned);
+    Ok(endpoint)
+}
+
 /// The password of a side: from a file, else from the environment. The URL's own stands behind both.
-pub(crate) fn password(side: Side, file: Option<&Path>) -> Result<Option<SecretString>> {
+fn password(side: Side, file: Option<&Path>) -> Result<Option<SecretString>> {
     if let Some(file) = file {
         let text = std::fs::read_to_string(file)
             .or_err(ErrorKind::SecretFile, || format!("read the password of the {side} from {}", file.display()))?;

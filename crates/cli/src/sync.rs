@@ -15,14 +15,16 @@ use std::{
 use keyferry_engine::{Outcome, Stats, load, run};
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side, SyncSpec};
 use keyferry_net::Endpoint;
+use keyferry_precheck::Request;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::SyncArgs,
+    check::{BeforeStart, LEFT_TO_SYNC, SHORT_SAMPLE},
     logging,
     report::{Reporter, summary},
-    secrets::password,
+    secrets::endpoint,
     task_lock::TaskLock,
 };
 
@@ -73,25 +75,20 @@ pub(crate) fn say(line: &str) {
 }
 
 fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outcome> {
-    let mut source = match args.source.strip_prefix("file:") {
+    let source = match args.source.strip_prefix("file:") {
         Some(path) => Source::File(path.trim_start_matches("//").into()),
-        None => Source::Server(Endpoint::parse(Side::Source, &args.source)?),
-    };
-    let mut target = Endpoint::parse(Side::Target, &args.target)?;
-    if let Source::Server(source) = &mut source {
-        if let Some(found) = password(Side::Source, args.source_password_file.as_deref())? {
-            source.password = Some(found);
+        None => {
+            let password = args.source_password_file.as_deref();
+            Source::Server(endpoint(Side::Source, &args.source, password, args.source_tls_ca.as_deref())?)
         }
-        source.ca_file.clone_from(&args.source_tls_ca);
-    } else if args.stop_when_synced || target.db.is_some() {
+    };
+    let password = args.target_password_file.as_deref();
+    let target = endpoint(Side::Target, &args.target, password, args.target_tls_ca.as_deref())?;
+    if matches!(source, Source::File(_)) && (args.stop_when_synced || target.db.is_some()) {
         let what = "load a file: there is nothing to follow, and its databases keep their numbers";
         return Err(Error::new(ErrorKind::BadUrl, what));
     }
-    if let Some(found) = password(Side::Target, args.target_password_file.as_deref())? {
-        target.password = Some(found);
-    }
-    target.ca_file.clone_from(&args.target_tls_ca);
-    let task = args.task.clone().unwrap_or_else(|| default_task(&source, &target));
+    let task = args.task.clone().unwrap_or_else(|| default_task(source.server(), &target));
     let lock = TaskLock::take(args.state_dir.as_deref(), &task)?;
     let spec = SyncSpec {
         on_conflict: args.on_conflict,
@@ -106,6 +103,7 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
         spool_limit: args.spool_limit,
         task,
     };
+    let skip = [&LEFT_TO_SYNC, args.skip.as_slice()].concat();
 
     // One thread: all parts of a stream take turns on it, and the servers' own work is far more than theirs.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -121,7 +119,23 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
         let mut signals = Signals::listen().or_err(ErrorKind::Internal, || "listen for signals".into())?;
         let run = async {
             match &source {
-                Source::Server(source) => run(source, &target, &spec, stats, &stop).await,
+                Source::Server(source) => {
+                    let reverse_task = default_task(Some(&target), source);
+                    let before = BeforeStart::new(Request {
+                        source,
+                        target: &target,
+                        on_conflict: spec.on_conflict,
+                        on_unsupported: spec.on_unsupported,
+                        ttl_grace: spec.ttl_grace,
+                        task: &spec.task,
+                        reverse_task: &reverse_task,
+                        spool_dir: &spec.spool_dir,
+                        spool_limit: spec.spool_limit,
+                        sample: SHORT_SAMPLE,
+                        skip: &skip,
+                    });
+                    run(source, &target, &spec, stats, &before, &stop).await
+                }
                 Source::File(path) => load(path, &target, &spec, stats, &stop).await,
             }
         };
@@ -172,16 +186,25 @@ enum Source {
     File(PathBuf),
 }
 
-/// The same two endpoints are the same task, whoever starts it.
-fn default_task(source: &Source, target: &Endpoint) -> String {
+impl Source {
+    fn server(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Server(server) => Some(server),
+            Self::File(_) => None,
+        }
+    }
+}
+
+/// The same two endpoints are the same task, whoever starts it. `source`: `None` for a file.
+pub(crate) fn default_task(source: Option<&Endpoint>, target: &Endpoint) -> String {
     let name = |e: &Endpoint| {
         let host: String =
             e.host.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
         format!("{host}_{}{}", e.port, e.db.map_or_else(String::new, |db| format!("_{db}")))
     };
     match source {
-        Source::Server(source) => format!("{}-to-{}", name(source), name(target)),
-        Source::File(_) => format!("file-to-{}", name(target)),
+        Some(source) => format!("{}-to-{}", name(source), name(target)),
+        None => format!("file-to-{}", name(target)),
     }
 }
 

@@ -24,10 +24,7 @@ impl TaskLock {
 
     /// Creates the state directory where needed and takes the lock of `task` in it.
     pub(crate) fn take(state_dir: Option<&Path>, task: &str) -> Result<Self> {
-        let dir = match state_dir {
-            Some(dir) => dir.to_owned(),
-            None => default_dir()?,
-        };
+        let dir = self::state_dir(state_dir)?;
         let path = dir.join(format!("{task}.lock"));
         let context = || format!("lock {}", path.display());
         create_dir_all(&dir).or_err(ErrorKind::StateDir, context)?;
@@ -42,7 +39,11 @@ impl TaskLock {
     }
 }
 
-fn default_dir() -> Result<PathBuf> {
+/// The chosen directory, or the user's own.
+pub(crate) fn state_dir(chosen: Option<&Path>) -> Result<PathBuf> {
+    if let Some(dir) = chosen {
+        return Ok(dir.to_owned());
+    }
     let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("XDG_STATE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".local/state")))

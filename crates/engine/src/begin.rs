@@ -19,7 +19,7 @@ use keyferry_net::{Connection, Endpoint};
 use keyferry_spool::{self as spool, Handle, Head, Limits, Note, Opened, Spool};
 
 use crate::{
-    Stats,
+    Gate, Stats,
     checks::{self, Facts},
     source::{Link, Start, psync},
     target::{Checkpoint, LogId, Place, try_out},
@@ -56,6 +56,8 @@ pub(crate) struct Task<'a> {
     pub(crate) target: &'a Endpoint,
     pub(crate) spec: &'a SyncSpec,
     pub(crate) stats: &'a Stats,
+    /// Has the last word before a task begins anew.
+    pub(crate) gate: &'a dyn Gate,
     /// Names this process among all that may run the task: a number by chance.
     pub(crate) holder: u64,
 }
@@ -109,6 +111,9 @@ impl<'a> Task<'a> {
             }
             Err(_) => spec.on_conflict == OnConflict::Clear,
         };
+        if !again {
+            self.gate.ask().await?;
+        }
         let link = psync(source, None).await?;
         let before = if forgotten { Before::Forgotten } else { Before::Nothing };
         self.full(facts, link, before, owner).await

@@ -33,11 +33,6 @@ impl Facts {
     }
 }
 
-/// Oldest source: the first that sends offsets (PSYNC).
-const OLDEST_SOURCE: (u32, u32, u32) = (2, 8, 0);
-/// Oldest target: the first whose RESTORE takes REPLACE.
-const OLDEST_TARGET: (u32, u32, u32) = (3, 0, 0);
-
 /// Errors: `SameInstance`, `Cluster`, `TooOld`, `TargetReplica`, `NoSuchDatabase`.
 pub(crate) async fn ask(
     source_conn: &mut Connection,
@@ -51,7 +46,7 @@ pub(crate) async fn ask(
     }
     let source_info = source_conn.info("all").await?;
     let target_info = target_conn.info("all").await?;
-    let source_version = version(&source_info, source, OLDEST_SOURCE)?;
+    let source_version = version(&source_info, source, ServerVersion::OLDEST_SOURCE)?;
     if let Some(why) = same_data(&source_info, &target_info, target) {
         return Err(Error::new(ErrorKind::SameInstance, format!("compare {source} with {target}: {why}")));
     }
@@ -79,7 +74,7 @@ pub(crate) async fn ask(
         source_keys, "both sides answer"
     );
     let modules = Modules::ask(target_conn, &target_version).await?;
-    let mut lacking = lacking(&source_version, &target_version);
+    let mut lacking = source_version.more_than(&target_version);
     if source_version.redis >= (8, 0, 0) && modules.vector_sets() == Some(false) {
         lacking.push("vector sets");
     }
@@ -89,19 +84,6 @@ pub(crate) async fn ask(
     }
     let target_databases = count_databases(target_conn).await?;
     Ok(Facts { target: target_version, modules, source: source_version, source_keys, target_databases })
-}
-
-/// Kinds of data that the source's version has and the target's has not.
-fn lacking(source: &ServerVersion, target: &ServerVersion) -> Vec<&'static str> {
-    let has = |v: &ServerVersion| {
-        [
-            ("streams", v.redis >= (5, 0, 0)),
-            ("function libraries", v.functions()),
-            ("deadlines of hash fields", v.field_deadlines()),
-        ]
-    };
-    let pairs = has(source).into_iter().zip(has(target));
-    pairs.filter(|((_, ours), (_, theirs))| *ours && !theirs).map(|((name, _), _)| name).collect()
 }
 
 /// The version of a target that nothing but its own state is asked about.
@@ -119,7 +101,7 @@ pub(crate) async fn ask_target_alone(conn: &mut Connection, target: &Endpoint, s
 }
 
 fn can_be_written(text: &str, target: &Endpoint) -> Result<ServerVersion> {
-    let version = version(text, target, OLDEST_TARGET)?;
+    let version = version(text, target, ServerVersion::OLDEST_TARGET)?;
     if info::field(text.as_bytes(), "role") == Some("slave") {
         let of = info::field(text.as_bytes(), "master_host").unwrap_or("an unknown primary");
         let what = format!("check the target {target}: it is a replica of {of}");
@@ -215,21 +197,4 @@ pub(crate) async fn target_is_empty(
     }
     tracing::debug!(side = %Side::Target, "the target is empty");
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_target_lacks_is_known_before_the_start() {
-        let server = |text: &str| ServerVersion::from_info(text.as_bytes()).unwrap();
-        let redis = |version: &str| server(&format!("redis_version:{version}\r\n"));
-        let valkey = |version: &str| server(&format!("redis_version:7.2.4\r\nvalkey_version:{version}\r\n"));
-        assert!(lacking(&redis("6.2.1"), &redis("8.0.0")).is_empty());
-        assert_eq!(lacking(&redis("6.2.1"), &redis("4.0.9")), ["streams"]);
-        assert_eq!(lacking(&redis("7.4.1"), &valkey("8.1.0")), ["deadlines of hash fields"]);
-        assert!(lacking(&redis("7.4.1"), &valkey("9.0.0")).is_empty());
-        assert_eq!(lacking(&valkey("9.0.0"), &redis("6.0.0")), ["function libraries", "deadlines of hash fields"]);
-    }
 }

@@ -26,5 +26,5 @@ mod stream;
 mod target;
 
 pub use load::load;
-pub use run::{Outcome, run};
+pub use run::{Gate, Outcome, run};
 pub use stats::{Mark, Stats};

@@ -4,7 +4,9 @@
 use std::{
     cell::Cell,
     collections::hash_map::RandomState,
+    future::Future,
     hash::{BuildHasher as _, Hasher as _},
+    pin::Pin,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -54,6 +56,12 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// Has the last word before a task begins anew: when both sides have answered all else, and before anything is written.
+pub trait Gate {
+    /// Its error ends the task, unless that kind of error is tried again; then it is asked once more.
+    fn ask(&self) -> Pin<Box<dyn Future<Output = Result<()>> + '_>>;
+}
+
 /// Copies everything and follows every change until `stop` is cancelled or the spec says that it is done. Goes on where an
 /// earlier run of the same task has ended.
 pub async fn run(
@@ -61,10 +69,11 @@ pub async fn run(
     target: &Endpoint,
     spec: &SyncSpec,
     stats: &Stats,
+    gate: &dyn Gate,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
     let holder = RandomState::new().build_hasher().finish();
-    let task = Task { source, target, spec, stats, holder };
+    let task = Task { source, target, spec, stats, gate, holder };
     ended(stats, Box::pin(task.run(stop)).await)
 }
 

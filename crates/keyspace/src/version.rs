@@ -34,6 +34,11 @@ pub struct ServerVersion {
 }
 
 impl ServerVersion {
+    /// The oldest Redis that can be a source: the first that sends offsets (PSYNC).
+    pub const OLDEST_SOURCE: (u32, u32, u32) = (2, 8, 0);
+    /// The oldest Redis that can be a target: the first whose RESTORE takes REPLACE.
+    pub const OLDEST_TARGET: (u32, u32, u32) = (3, 0, 0);
+
     /// Reads the text of INFO, of the whole or of its server section. `None` when it names no version.
     pub fn from_info(text: &[u8]) -> Option<Self> {
         let version = |name| info::field(text, name).and_then(parse);
@@ -126,6 +131,19 @@ impl ServerVersion {
     pub fn functions(&self) -> bool {
         self.redis >= (7, 0, 0)
     }
+
+    /// Kinds of data that this version has and `target` has not.
+    pub fn more_than(&self, target: &Self) -> Vec<&'static str> {
+        let has = |v: &Self| {
+            [
+                ("streams", v.redis >= (5, 0, 0)),
+                ("function libraries", v.functions()),
+                ("deadlines of hash fields", v.field_deadlines()),
+            ]
+        };
+        let pairs = has(self).into_iter().zip(has(target));
+        pairs.filter(|((_, ours), (_, theirs))| *ours && !theirs).map(|((name, _), _)| name).collect()
+    }
 }
 
 /// The name and its own version, as in `Valkey 8.0.1`.
@@ -217,6 +235,16 @@ mod tests {
         assert_eq!(can(redis("7.0.15")), 5);
         assert_eq!(can(server("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.0.0\r\n")), 5);
         assert_eq!(can(server("redict_version:7.3.6\r\nredis_version:7.2.4\r\n")), 5);
+    }
+
+    #[test]
+    fn what_a_target_lacks() {
+        let valkey = |version: &str| server(&format!("redis_version:7.2.4\r\nvalkey_version:{version}\r\n"));
+        assert!(redis("6.2.1").more_than(&redis("8.0.0")).is_empty());
+        assert_eq!(redis("6.2.1").more_than(&redis("4.0.9")), ["streams"]);
+        assert_eq!(redis("7.4.1").more_than(&valkey("8.1.0")), ["deadlines of hash fields"]);
+        assert!(redis("7.4.1").more_than(&valkey("9.0.0")).is_empty());
+        assert_eq!(valkey("9.0.0").more_than(&redis("6.0.0")), ["function libraries", "deadlines of hash fields"]);
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum ErrorKind {
     SameInstance,
     /// A dump file cannot be read, or what was made of it cannot be written.
     DumpFile,
+    /// An item of the precheck has failed.
+    Precheck,
     /// A defect of Keyferry itself: a promise inside the program was broken.
     Internal,
 

@@ -61,6 +61,7 @@ impl ErrorKind {
             TaskRunning => row("CFG-0005", Manual, Refused, "stop the other process, or give this one another name with --task"),
             SameInstance => row("CFG-0006", Manual, Refused, "check both URLs: source and target must be servers with separate data, not one server and not replica and primary"),
             DumpFile => row("CFG-0007", Manual, Usage, "check that the file exists, that this user may read it, and that the output has room"),
+            Precheck => row("CFG-0010", Manual, Refused, "remove the reason: `keyferry check` with the same URLs shows each item with its remedy; or leave the item out with --skip"),
             Internal => row("CFG-0099", Never, Failed, "this is a defect of Keyferry: please report it with the log"),
 
             Resolve(Source) => row("SRC-0001", Backoff, Failed, "check the host name in the source URL and the name service of this machine"),

@@ -76,10 +76,10 @@ impl Connection {
 
     /// Sends these commands at once and gives their replies in order, which may be error replies. So few of them that
     /// a server that answers before it has read them all cannot block.
-    pub async fn ask_all(&mut self, commands: &[[&[u8]; 2]]) -> Result<Vec<Value>> {
+    pub async fn ask_all<'a>(&mut self, commands: &[impl AsRef<[&'a [u8]]>]) -> Result<Vec<Value>> {
         let mut out = Vec::new();
         for args in commands {
-            encode::command(&mut out, args);
+            encode::command(&mut out, args.as_ref());
         }
         self.write(&out).await?;
         let mut replies = Vec::with_capacity(commands.len());

@@ -15,6 +15,7 @@ mod matrix;
 mod modules;
 mod older;
 mod outage;
+mod precheck;
 mod resume;
 mod secrets;
 mod stops;

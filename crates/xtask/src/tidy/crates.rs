@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 const PREFIX: &str = "keyferry-";
 
 /// Each crate of the workspace, from the bottom up, with the crates of the workspace that it may use.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     // L0, pure.
     ("keyferry-keyspace", &[]),
     ("keyferry-resp", &[]),
@@ -21,8 +21,19 @@ const LAYERS: [(&str, &[&str]); 10] = [
         "keyferry-engine",
         &["keyferry-keyspace", "keyferry-resp", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-spool"],
     ),
+    ("keyferry-precheck", &["keyferry-keyspace", "keyferry-model", "keyferry-net", "keyferry-spool"]),
     // L3.
-    ("keyferry-cli", &["keyferry-keyspace", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-engine"]),
+    (
+        "keyferry-cli",
+        &[
+            "keyferry-keyspace",
+            "keyferry-rdb",
+            "keyferry-model",
+            "keyferry-net",
+            "keyferry-engine",
+            "keyferry-precheck",
+        ],
+    ),
     // For development. The test kit knows nothing of the product, or it could not contradict it.
     ("keyferry-testkit", &[]),
     ("xtask", &["keyferry-testkit"]),

@@ -1,0 +1,209 @@
+//! `keyferry check`: what would go wrong, before anything is written; and the same before `keyferry sync` begins anew.
+
+use std::{
+    cell::Cell,
+    future::Future,
+    io::{self, Write as _},
+    path::PathBuf,
+    pin::Pin,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use keyferry_engine::Gate;
+use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result, ResultExt as _, Side};
+use keyferry_precheck::{Finding, Item, Report, Request, Status, check};
+
+use crate::{
+    args::{size, task_name, time},
+    secrets::endpoint,
+    sync::{default_task, failed, say},
+    task_lock::state_dir,
+};
+
+/// As `sync` ends when it is refused before any write.
+const NOT_OK: u8 = 3;
+/// For how long the source's writes are watched: a second evens out what comes in bursts.
+const SAMPLE: Duration = Duration::from_secs(1);
+/// The same before `sync`, whose start is not to be felt.
+pub(crate) const SHORT_SAMPLE: Duration = Duration::from_millis(100);
+/// What `sync` has found out itself by then, or tries in the next moment, with error codes of its own.
+pub(crate) const LEFT_TO_SYNC: [Item; 4] =
+    [Item::SourceConnection, Item::TargetConnection, Item::SourcePermission, Item::TargetData];
+/// Where `sync` has error codes of its own for what it meets then (TGT-0017, and TGT-0015, which is tried again while
+/// somebody makes room), it begins, and the log says beforehand what is to be expected.
+const ONLY_SAID_BY_SYNC: [Item; 2] = [Item::Modules, Item::MemoryHeadroom];
+
+/// Exit codes: 0 nothing stands in the way; 1 could not be run; 2 usage; 3 an item failed, or a warning is not accepted.
+#[derive(Args)]
+pub(crate) struct CheckArgs {
+    /// Where the data is: as for sync.
+    source: String,
+    /// Where it is to go: as for sync.
+    target: String,
+    /// How to show what was found.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Output,
+    /// Leave an item out; may be given several times, or as a list with commas.
+    #[arg(long, value_name = "ITEM", value_delimiter = ',')]
+    skip: Vec<Item>,
+    /// End with 0 also when there are warnings.
+    #[arg(long)]
+    accept_warnings: bool,
+    /// Name of the task, as for sync.
+    #[arg(long, value_name = "NAME", value_parser = task_name)]
+    task: Option<String>,
+    /// As for sync: abort, ignore, replace or clear.
+    #[arg(long, value_name = "STRATEGY", default_value = "abort")]
+    on_conflict: OnConflict,
+    /// As for sync: fail, drop or degrade.
+    #[arg(long, value_name = "POLICY", default_value = "fail")]
+    on_unsupported: OnUnsupported,
+    /// As for sync.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
+    ttl_grace: Duration,
+    /// As for sync.
+    #[arg(long, value_name = "DIR", env = "KEYFERRY_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// As for sync.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    spool_limit: Option<u64>,
+    /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
+    #[arg(long, value_name = "FILE")]
+    source_password_file: Option<PathBuf>,
+    /// File with the password of TARGET (else KEYFERRY_TARGET_PASSWORD or the URL).
+    #[arg(long, value_name = "FILE")]
+    target_password_file: Option<PathBuf>,
+    /// PEM file with the CA certificates to trust for SOURCE instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    source_tls_ca: Option<PathBuf>,
+    /// PEM file with the CA certificates to trust for TARGET instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    target_tls_ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// A line for each item, with reason and remedy where it has not passed.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+pub(crate) fn main(args: &CheckArgs) -> ExitCode {
+    let mut report = match look(args) {
+        Ok(report) => report,
+        Err(e) => return failed(&e),
+    };
+    if args.accept_warnings {
+        report.accept_warnings();
+    }
+    let shown = match args.output {
+        Output::Text => Ok(text(&report)),
+        Output::Json => serde_json::to_string(&report).map(|line| line + "\n"),
+    };
+    let written = shown.map_err(io::Error::other).and_then(|text| io::stdout().lock().write_all(text.as_bytes()));
+    if let Err(e) = written {
+        say(&format!("cannot write the report: {e}"));
+        return ExitCode::FAILURE;
+    }
+    if report.ok { ExitCode::SUCCESS } else { ExitCode::from(NOT_OK) }
+}
+
+fn look(args: &CheckArgs) -> Result<Report> {
+    let source =
+        endpoint(Side::Source, &args.source, args.source_password_file.as_deref(), args.source_tls_ca.as_deref())?;
+    let target =
+        endpoint(Side::Target, &args.target, args.target_password_file.as_deref(), args.target_tls_ca.as_deref())?;
+    if target.db.is_some() && source.db.is_none() {
+        let what = "read the URLs: a database is chosen on the target but not on the source";
+        return Err(Error::new(ErrorKind::BadUrl, what));
+    }
+    let task = args.task.clone().unwrap_or_else(|| default_task(Some(&source), &target));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .or_err(ErrorKind::Internal, || "start the runtime".into())?;
+    let request = Request {
+        on_conflict: args.on_conflict,
+        on_unsupported: args.on_unsupported,
+        ttl_grace: args.ttl_grace,
+        reverse_task: &default_task(Some(&target), &source),
+        spool_dir: &state_dir(args.state_dir.as_deref())?.join(format!("{task}.spool")),
+        spool_limit: args.spool_limit,
+        sample: SAMPLE,
+        skip: &args.skip,
+        task: &task,
+        source: &source,
+        target: &target,
+    };
+    let report = runtime.block_on(check(&request));
+    // Not waited for: a name service that does not answer must not hold up the end.
+    runtime.shutdown_background();
+    Ok(report)
+}
+
+fn text(report: &Report) -> String {
+    let mut text = String::new();
+    for finding in &report.items {
+        let mark = match finding.status {
+            Status::Passed => "ok  ",
+            Status::Warning => "warn",
+            Status::Failed => "FAIL",
+            Status::Skipped => "skip",
+        };
+        let item = finding.item;
+        text += &match finding.status {
+            Status::Passed | Status::Skipped => format!("{mark}  {item}: {}\n", finding.reason),
+            Status::Warning | Status::Failed => {
+                format!("{mark}  {item}\n      reason: {}\n      remedy: {}\n", finding.reason, finding.remedy)
+            }
+        };
+    }
+    let Report { passed, warnings, failed, skipped, ok, .. } = report;
+    let end = if *ok { "nothing stands in the way" } else { "not ready" };
+    text += &format!("{passed} passed, {warnings} warnings, {failed} failed, {skipped} skipped: {end}\n");
+    text
+}
+
+/// The check before a task begins anew: what fails refuses the start, warnings are lines of the log.
+pub(crate) struct BeforeStart<'a> {
+    request: Request<'a>,
+    /// It is not made again when the start is tried again.
+    passed: Cell<bool>,
+}
+
+impl<'a> BeforeStart<'a> {
+    pub(crate) fn new(request: Request<'a>) -> Self {
+        Self { request, passed: Cell::new(false) }
+    }
+
+    async fn look(&self) -> Result<()> {
+        if self.passed.get() {
+            return Ok(());
+        }
+        let report = check(&self.request).await;
+        let mut failed = Vec::new();
+        for Finding { item, status, reason, remedy, .. } in &report.items {
+            match status {
+                Status::Failed if !ONLY_SAID_BY_SYNC.contains(item) => {
+                    failed.push(format!("{item}: {reason} ({remedy})"))
+                }
+                Status::Failed | Status::Warning => tracing::warn!(item = item.name(), reason, remedy, "precheck"),
+                Status::Passed | Status::Skipped => {}
+            }
+        }
+        if !failed.is_empty() {
+            return Err(Error::new(ErrorKind::Precheck, format!("check both sides: {}", failed.join("; "))));
+        }
+        self.passed.set(true);
+        Ok(())
+    }
+}
+
+impl Gate for BeforeStart<'_> {
+    fn ask(&self) -> Pin<Box<dyn Future<Output = Result<()>> + '_>> {
+        Box::pin(self.look())
+    }
+}

@@ -1,0 +1,70 @@
+//! What several items need: both servers, and what was learnt of the source on the way. Each question is asked once.
+
+use keyferry_model::{Error, Side};
+
+use crate::{
+    Request,
+    rate::{self, Rate},
+    report::Verdict,
+    sample::{self, Sample},
+    server::Server,
+};
+
+/// Both servers and what is known of them.
+pub(crate) struct Facts<'a> {
+    pub(crate) request: &'a Request<'a>,
+    /// Or why it cannot be asked.
+    pub(crate) source: Result<Server, Error>,
+    pub(crate) target: Result<Server, Error>,
+    sample: Option<Result<Sample, String>>,
+    rate: Option<Result<Rate, String>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(crate) async fn gather(request: &'a Request<'a>) -> Self {
+        let (source, target) = tokio::join!(Server::open(request.source), Server::open(request.target));
+        Self { request, source, target, sample: None, rate: None }
+    }
+
+    /// The source, when it answers. Else an item about it has nothing to look at.
+    pub(crate) fn source(&mut self) -> Result<&mut Server, Verdict> {
+        self.source.as_mut().map_err(|_| unreachable(Side::Source))
+    }
+
+    pub(crate) fn target(&mut self) -> Result<&mut Server, Verdict> {
+        self.target.as_mut().map_err(|_| unreachable(Side::Target))
+    }
+
+    pub(crate) fn both(&mut self) -> Result<(&mut Server, &mut Server), Verdict> {
+        let source = self.source.as_mut().map_err(|_| unreachable(Side::Source))?;
+        let target = self.target.as_mut().map_err(|_| unreachable(Side::Target))?;
+        Ok((source, target))
+    }
+
+    /// The database of the target that the chosen one goes to; `None` for all.
+    pub(crate) fn target_db(&self) -> Option<u32> {
+        self.request.target.db.or(self.request.source.db)
+    }
+
+    /// Some keys of the source.
+    pub(crate) async fn sample(&mut self) -> Result<&Result<Sample, String>, Verdict> {
+        if self.sample.is_none() {
+            let chosen = self.request.source.db;
+            self.sample = Some(sample::take(self.source()?, chosen).await);
+        }
+        Ok(self.sample.get_or_insert_with(|| Err("it was not taken".into())))
+    }
+
+    /// How fast the source is written to.
+    pub(crate) async fn write_rate(&mut self) -> Result<Result<Rate, String>, Verdict> {
+        if self.rate.is_none() {
+            let sample = self.request.sample;
+            self.rate = Some(rate::measure(self.source()?, sample).await);
+        }
+        Ok(self.rate.clone().unwrap_or_else(|| Err("it was not measured".into())))
+    }
+}
+
+fn unreachable(side: Side) -> Verdict {
+    Verdict::skipped(format!("the {side} cannot be asked, see {side}-connection"))
+}

@@ -1,0 +1,125 @@
+//! The user of the target may write what is going to be written. Nothing is: all is queued in a transaction that is given
+//! up.
+//!
+//! Failed: a command that every task needs is refused, or the names that a task keeps its position under. Warning: a
+//! command that streams commonly bring is refused, or the key that it was tried with, or nothing can be tried.
+
+use keyferry_model::{ErrorKind, Side};
+
+use crate::{
+    facts::Facts,
+    needed::{OF_STREAM, POSITION},
+    probe,
+    report::{Checked, Verdict},
+    server::Server,
+};
+
+/// Never written: a name that no pattern of a user names by itself.
+const KEY: &[u8] = b"keyferry-precheck";
+
+pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
+    let position = [POSITION, facts.request.task.as_bytes()].concat();
+    let target = facts.target()?;
+    let remedy = ErrorKind::Permission(Side::Target).policy().remedy;
+    let fails = |what: &str, why: &str| Verdict::failed(format!("{what} is refused: {why}"), remedy);
+    // It cannot be queued; the end of the transaction behind it takes it back.
+    if let Err(why) = target.ask(&[b"WATCH", &position]).await
+        && why.contains("NOPERM")
+    {
+        return Ok(fails("WATCH", &why).with("refused", vec!["WATCH"]));
+    }
+    let of_task = of_task(&position);
+    let answers = match probe::queue(target, &of_task).await {
+        Ok(answers) => answers,
+        Err(why) if why.contains("NOPERM") => return Ok(fails("MULTI", &why).with("refused", vec!["MULTI"])),
+        Err(why) => {
+            let reason = format!("the rights cannot be known without writing: {why}");
+            return Ok(Verdict::warning(reason, "check the rights of the target's user"));
+        }
+    };
+    if let Some((refused, why)) = refused(&of_task, &answers).next() {
+        return Ok(fails(&refused, &why).with("refused", vec![refused]));
+    }
+    let exec = exec_alone(target).await;
+    if let Err(why) = exec
+        && why.contains("NOPERM")
+    {
+        return Ok(fails("EXEC", &why).with("refused", vec!["EXEC"]));
+    }
+    let of_stream = of_stream(target);
+    let answers = match probe::queue(target, &of_stream).await {
+        Ok(answers) => answers,
+        Err(why) => {
+            let reason = format!("not all rights can be known without writing: {why}");
+            return Ok(Verdict::warning(reason, "check the rights of the target's user"));
+        }
+    };
+    let refused: Vec<(String, String)> = refused(&of_stream, &answers).collect();
+    let Some((first, why)) = refused.first() else {
+        let tried = of_task.len() + of_stream.len() + 3;
+        return Ok(Verdict::passed(format!("the user may run all of {tried} commands")).with("tried", tried));
+    };
+    let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
+    let reason = match refused.len() {
+        1 => format!("{first} is refused: {why}; a write of that kind would stop the task"),
+        n => format!("{n} commands are refused, such as {first}: {why}; a write of that kind would stop the task"),
+    };
+    Ok(Verdict::warning(reason, remedy).with("refused", names))
+}
+
+fn of_task(position: &[u8]) -> Vec<Vec<&[u8]>> {
+    vec![
+        vec![b"SELECT", b"0"],
+        vec![b"HGET", position, b"v"],
+        vec![b"HSET", position, b"v", b"x"],
+        vec![b"SET", position, b"x"],
+        vec![b"MSET", position, b"x"],
+        vec![b"MSETNX", position, b"x"],
+        vec![b"RESTORE", position, b"0", b"x"],
+        vec![b"PEXPIREAT", position, b"1"],
+        vec![b"DEL", position],
+        vec![b"EVAL", b"return 1", b"1", position],
+        vec![b"SCAN", b"0"],
+    ]
+}
+
+/// What is queued of a stream. Commands that empty a database are not sent, not even so.
+fn of_stream(target: &Server) -> Vec<Vec<&'static [u8]>> {
+    let known = OF_STREAM.iter().filter(|(name, since)| !name.starts_with("FLUSH") && target.version.redis >= *since);
+    let words = |name: &'static str| -> Vec<&'static [u8]> {
+        let rest: &[&[u8]] = match name {
+            "APPEND" | "RPUSH" | "SADD" | "SREM" | "HDEL" | "PFADD" | "PUBLISH" | "RENAME" => &[KEY],
+            "INCRBY" => &[b"1"],
+            "SETRANGE" => &[b"0", b"x"],
+            "ZADD" => &[b"1", b"x"],
+            "XADD" => &[b"*", b"f", b"v"],
+            _ => &[],
+        };
+        [&[name.as_bytes(), KEY], rest].concat()
+    };
+    known.map(|(name, _)| words(name)).collect()
+}
+
+/// What is refused for want of a right. Other refusals, such as those of a full server, are for other items.
+fn refused(commands: &[Vec<&[u8]>], answers: &[Option<String>]) -> impl Iterator<Item = (String, String)> {
+    let pairs = commands.iter().zip(answers);
+    pairs.filter_map(|(command, answer)| {
+        let why = answer.as_ref().filter(|why| why.starts_with("NOPERM")).map(|why| format!("`{why}`"))?;
+        let name = String::from_utf8_lossy(command.first().copied().unwrap_or_default()).into_owned();
+        Some((name, why))
+    })
+}
+
+/// A transaction without any command.
+async fn exec_alone(target: &mut Server) -> Result<(), String> {
+    target.ask(&[b"MULTI"]).await?;
+    match target.ask(&[b"EXEC"]).await {
+        Ok(_) => Ok(()),
+        Err(why) => {
+            if let Err(open) = target.ask(&[b"DISCARD"]).await {
+                target.give_up(open);
+            }
+            Err(why)
+        }
+    }
+}

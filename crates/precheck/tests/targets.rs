@@ -1,0 +1,120 @@
+//! target-data, target-role, target-eviction, memory-headroom, databases.
+
+use keyferry_precheck::{Item, Status};
+
+use super::{fake::Answer, *};
+
+#[test]
+fn data_on_the_target() {
+    let (source, target) = pair("redis-7.0");
+    let with = |on_conflict| Ask::of(&source, &target).with(|ask| ask.on_conflict = on_conflict);
+    with(OnConflict::Abort).passes(Item::TargetData);
+    let mut conn = target.conn().unwrap();
+    let code = "#!lua name=l\nredis.register_function('f', function() return 1 end)";
+    cmd("FUNCTION").arg("LOAD").arg(code).exec(&mut conn).unwrap();
+    assert!(with(OnConflict::Abort).fails(Item::TargetData).contains("1 function"));
+    let () = ask(&target, "FUNCTION FLUSH");
+    let () = ask(&target, "SET secret-key value");
+    let reason = with(OnConflict::Abort).fails(Item::TargetData);
+    assert!(reason.contains("1 keys") && !reason.contains("secret"), "{reason}");
+    for on_conflict in [OnConflict::Ignore, OnConflict::Replace, OnConflict::Clear] {
+        with(on_conflict).warns(Item::TargetData);
+    }
+    // Another database is chosen.
+    let one = |db| Ask::new(&format!("{}/0", source.url()), &format!("{}/{db}", target.url()));
+    one(3).passes(Item::TargetData);
+    one(0).fails(Item::TargetData);
+    // The task is there already.
+    let _: u64 = ask(&target, "HSET __keyferry_checkpoint:task v x");
+    assert!(with(OnConflict::Abort).passes(Item::TargetData).contains("goes on"));
+}
+
+#[test]
+fn role_of_the_target() {
+    let (source, target) = pair("redis-7.0");
+    let look = Ask::of(&source, &target);
+    look.passes(Item::TargetRole);
+    target.config_set("min-replicas-to-write", "1").unwrap();
+    assert!(look.warns(Item::TargetRole).contains("NOREPLICAS"));
+    target.config_set("min-replicas-to-write", "0").unwrap();
+    let silent = fake::start(&target, vec![fake::without("role")]);
+    Ask::new(&source.url(), &silent).warns(Item::TargetRole);
+    let () = ask(&target, "REPLICAOF 127.0.0.1 1");
+    look.fails(Item::TargetRole);
+    // A replica that says it were a primary.
+    let lying = fake::start(&target, vec![fake::with("role", "master")]);
+    assert!(Ask::new(&source.url(), &lying).fails(Item::TargetRole).contains("READONLY"));
+    assert_eq!(target.keys().unwrap(), 0);
+}
+
+#[test]
+fn eviction_on_the_target() {
+    let (source, target) = pair("redis-7.0");
+    let look = Ask::of(&source, &target);
+    look.passes(Item::TargetEviction);
+    target.config_set("maxmemory-policy", "allkeys-lru").unwrap();
+    look.passes(Item::TargetEviction);
+    target.config_set("maxmemory", "100mb").unwrap();
+    let finding = look.look(Item::TargetEviction);
+    assert_eq!(finding.status, Status::Warning);
+    assert_eq!(
+        (&finding.measured["maxmemory"], &finding.measured["policy"]),
+        (&(100 << 20).into(), &"allkeys-lru".into())
+    );
+    target.config_set("maxmemory-policy", "noeviction").unwrap();
+    look.passes(Item::TargetEviction);
+    // 3.0 says it in its settings only, and a service may hide them.
+    let old = Server::builder("redis-3.0").arg("maxmemory 10mb").arg("maxmemory-policy volatile-lru").start().unwrap();
+    Ask::of(&source, &old).warns(Item::TargetEviction);
+    let hides = fake::start(&old, vec![("CONFIG", Answer::Say("-ERR unknown command 'CONFIG'\r\n"))]);
+    assert!(Ask::new(&source.url(), &hides).warns(Item::TargetEviction).contains("does not tell"));
+}
+
+#[test]
+fn memory_of_the_target() {
+    let (source, target) = pair("redis-7.0");
+    let look = Ask::of(&source, &target);
+    look.passes(Item::MemoryHeadroom);
+    let _: u64 = ask(&source, "SETRANGE big 19999999 x");
+    look.passes(Item::MemoryHeadroom);
+    for (limit, status) in [("8mb", Status::Failed), ("24mb", Status::Warning), ("100mb", Status::Passed)] {
+        target.config_set("maxmemory", limit).unwrap();
+        look.finds(Item::MemoryHeadroom, status);
+    }
+    // What the target holds counts, unless it goes first.
+    let _: u64 = ask(&target, "SETRANGE other 69999999 x");
+    target.config_set("maxmemory", "80mb").unwrap();
+    look.fails(Item::MemoryHeadroom);
+    let with = |on_conflict| Ask::of(&source, &target).with(|ask| ask.on_conflict = on_conflict);
+    with(OnConflict::Replace).warns(Item::MemoryHeadroom);
+    with(OnConflict::Clear).passes(Item::MemoryHeadroom);
+    // A database without keys takes nothing.
+    Ask::new(&format!("{}/5", source.url()), &target.url()).passes(Item::MemoryHeadroom);
+    // A machine without room, and a server that does not tell.
+    target.config_set("maxmemory", "0").unwrap();
+    let small = fake::start(&target, vec![fake::with("total_system_memory", "80000000")]);
+    Ask::new(&source.url(), &small).warns(Item::MemoryHeadroom);
+    let silent = fake::start(&source, vec![fake::without("used_memory")]);
+    Ask::new(&silent, &target.url()).warns(Item::MemoryHeadroom);
+}
+
+#[test]
+fn databases_of_the_target() {
+    let source = Server::builder("redis-7.0").arg("databases 32").start().unwrap();
+    let target = start("redis-7.0");
+    let look = Ask::of(&source, &target);
+    assert!(look.warns(Item::Databases).contains("32"));
+    Ask::of(&target, &source).passes(Item::Databases);
+    let one = |from: u32, to: u32| Ask::new(&format!("{}/{from}", source.url()), &format!("{}/{to}", target.url()));
+    one(20, 3).passes(Item::Databases);
+    one(3, 20).fails(Item::Databases);
+    let mut conn = source.conn().unwrap();
+    redis::pipe().cmd("SELECT").arg(20).cmd("SET").arg("k").arg(1).exec(&mut conn).unwrap();
+    let finding = look.look(Item::Databases);
+    assert_eq!((finding.status, &finding.measured["highest_used"]), (Status::Failed, &20.into()));
+    // The setting is hidden, and SELECT not allowed.
+    let hides = fake::start(&target, vec![("CONFIG", Answer::Say("-NOPERM no\r\n"))]);
+    Ask::new(&format!("{}/3", source.url()), &hides).passes(Item::Databases);
+    let refuses = fake::start(&target, vec![("SELECT", Answer::Say("-NOPERM no\r\n"))]);
+    Ask::new(&source.url(), &refuses).warns(Item::Databases);
+}
