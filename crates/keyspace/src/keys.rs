@@ -76,6 +76,11 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Row> {
     found.ok().and_then(|i| table::ROWS.get(i))
 }
 
+#[cfg(test)]
+pub(crate) fn rows() -> &'static [Row] {
+    table::ROWS
+}
+
 /// What servers group a command under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -280,7 +285,10 @@ impl Spots {
         is_key.then_some(self.access)
     }
 
-    pub(crate) fn keys<'a, I: Iterator<Item = &'a [u8]>>(self, args: I) -> impl Iterator<Item = Key<'a>> {
+    pub(crate) fn keys<'a, I>(self, args: I) -> impl Iterator<Item = Key<'a>> + Clone
+    where
+        I: Iterator<Item = &'a [u8]> + Clone,
+    {
         let args: Enumerate<I> = args.enumerate();
         args.filter_map(move |(at, name)| Some(Key { at, name, access: self.access(at)? }))
     }

@@ -16,6 +16,7 @@ pub mod glob;
 pub mod info;
 pub mod keys;
 mod kind;
+pub mod objects;
 mod position;
 mod version;
 
