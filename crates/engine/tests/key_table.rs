@@ -1,13 +1,16 @@
 //! The table of key positions in `keyferry-keyspace`, held to what real servers say of their commands.
 
-use std::thread;
+use std::{collections::HashMap, thread};
 
-use keyferry_keyspace::keys::{Access, NoKeys, keys};
+use keyferry_keyspace::{
+    keys::{Access, NoKeys, keys},
+    objects::{Objects, Rule},
+};
 use keyferry_testkit::{
     Server,
     families::{COMMANDS, EMPTYING, FAMILIES, Known},
 };
-use redis::{Connection, RedisResult, cmd};
+use redis::{Connection, RedisResult, Value, cmd, from_redis_value_ref};
 
 const SERVERS: [&str; 18] = [
     "redis-2.8",
@@ -110,6 +113,27 @@ fn write_commands_of_usual_modules_are_in_the_table() {
             let words = [name, "a", "1", "2", "b", "1", "2"];
             let Some(Said::WithAccess(theirs)) = said(&mut conn, &words, true) else { panic!("{name}") };
             assert_eq!(found(&words), Ok(theirs), "{module}: {name}");
+        }
+    }
+}
+
+/// A group that is blocked is the one that servers mean.
+#[test]
+fn groups_are_those_of_the_servers() {
+    for name in ["redis-7.0", "redis-8.6", "valkey-9.1"] {
+        let server = Server::start(name).unwrap();
+        let known = Known::of(&server).unwrap();
+        let mut conn = server.conn().unwrap();
+        for command in known.writes() {
+            let command = command.split('|').next().unwrap();
+            if COMMANDS.iter().any(|(listed, _)| listed.split('|').next() == Some(command)) {
+                continue;
+            }
+            let docs: Vec<(String, HashMap<String, Value>)> =
+                cmd("COMMAND").arg("DOCS").arg(command).query(&mut conn).unwrap();
+            let group: String = from_redis_value_ref(&docs[0].1["group"]).unwrap();
+            let blocked = Objects::parse([(Rule::BlockCommands, format!("@{group}").as_str())]).unwrap();
+            assert!(!blocked.command(command.as_bytes()), "{name}: {command} is in {group}");
         }
     }
 }

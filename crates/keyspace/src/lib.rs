@@ -2,7 +2,7 @@
 //!
 //! Positions in a replication stream ([`ReplOffset`], [`ReplId`], [`Db`]), what a server is and can do
 //! ([`ServerVersion`], [`info`]), which commands of a stream need more than being passed on ([`command`]), where the keys of
-//! a command are ([`keys`]), and patterns for keys ([`glob`]).
+//! a command are ([`keys`]), what is migrated ([`objects`]), and patterns for keys ([`glob`]).
 //!
 //! This crate does no I/O, has no clock, and does not parse the protocol.
 
