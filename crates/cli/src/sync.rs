@@ -4,7 +4,10 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +30,10 @@ use crate::{
 const INTERRUPTED: u8 = 130;
 /// See [`rest`]. At 100 MB/s a socket holds what comes in this time.
 const REST: Duration = Duration::from_millis(1);
+/// With so few bytes between two rests, at most 16 MB/s, it may be longer: it is most of the delay then, of which nobody
+/// sees less than 10 ms.
+const FEW: u64 = 64 * 1024;
+const LONG_REST: Duration = Duration::from_millis(4);
 /// Times are busy when there was something to do so shortly ago.
 const BUSY: Duration = Duration::from_millis(2);
 
@@ -34,7 +41,7 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
     let reporter = Reporter::new(args.progress);
     logging::init(args.log_level, args.log_format, reporter.log_writer());
     let begun = Instant::now();
-    let stats = Stats::default();
+    let stats = Arc::new(Stats::default());
     match sync(&args, &stats, &reporter) {
         Ok(outcome) => {
             say(&summary(outcome, &stats, begun.elapsed()));
@@ -65,7 +72,7 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "keyferry: {line}");
 }
 
-fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> {
+fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outcome> {
     let mut source = match args.source.strip_prefix("file:") {
         Some(path) => Source::File(path.trim_start_matches("//").into()),
         None => Source::Server(Endpoint::parse(Side::Source, &args.source)?),
@@ -103,7 +110,10 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
     // One thread: all parts of a stream take turns on it, and the servers' own work is far more than theirs.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(rest())
+        .on_thread_park({
+            let stats = Arc::clone(stats);
+            rest(move || stats.moved())
+        })
         .build()
         .or_err(ErrorKind::Internal, || "start the runtime".into())?;
     let result = runtime.block_on(async {
@@ -139,14 +149,18 @@ fn sync(args: &SyncArgs, stats: &Stats, reporter: &Reporter) -> Result<Outcome> 
 
 /// Runs each time nothing is left to do but to wait. A busy server writes in many small pieces, and waking up for each
 /// costs far more than its bytes do; so in busy times the thread rests a moment first, and then takes what has come at once.
-/// Measured in a full copy of 2 million strings: half as many waits for events, an eighth less CPU. It adds at most the moment to the delay, and only while there is work.
-fn rest() -> impl Fn() {
+/// Measured in a full copy of 2 million strings: half as many waits for events, an eighth less CPU; and at 20 000 writes a
+/// second with the long rest half the CPU. It adds at most the moment to the delay, and only while there is work.
+/// `moved`: a count of bytes that grows as they come and go.
+fn rest(moved: impl Fn() -> u64) -> impl Fn() {
     let begun = Instant::now();
-    let last = AtomicU64::new(0);
+    let (last, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
     let now = move || begun.elapsed().as_micros() as u64;
     move || {
         if now() - last.load(Relaxed) < BUSY.as_micros() as u64 {
-            thread::sleep(REST);
+            let moved = moved();
+            let few = moved.wrapping_sub(bytes.swap(moved, Relaxed)) < FEW;
+            thread::sleep(if few { LONG_REST } else { REST });
         }
         last.store(now(), Relaxed);
     }

@@ -237,6 +237,11 @@ impl Stats {
         self.keys_expected.get()
     }
 
+    /// Bytes that have come in or have been applied; it may jump.
+    pub fn moved(&self) -> u64 {
+        self.received.get().wrapping_add(self.position.get())
+    }
+
     /// A reading to compute rates from later.
     pub fn mark(&self) -> Mark {
         Mark { at: Instant::now(), keys: self.keys.get(), commands: self.commands.get() }

@@ -27,9 +27,10 @@ use crate::{
 const BATCH: usize = 1 << 20;
 /// The kernel takes so many pieces at once (IOV_MAX is 1024, two for each record).
 const BATCH_RECORDS: usize = 512;
-/// So much is worth a system call. Less of it waits for more, but not for long: a kill loses it.
+/// So much is worth a system call. Less of it waits for more, but not for long: after a kill the source
+/// has to send it again.
 pub(crate) const ENOUGH: usize = BATCH / 4;
-const LINGER: Duration = Duration::from_millis(5);
+const LINGER: Duration = Duration::from_millis(20);
 /// How long a full disk is left alone. It is looked at by trying.
 const RETRY: Duration = Duration::from_secs(1);
 /// Finished segments that wait to be made durable. With more than these the disk is so far behind that writing waits.

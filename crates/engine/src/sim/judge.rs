@@ -23,6 +23,20 @@ impl Source {
         if args[0] == b"DEL" && args[1].starts_with(b"__keyferry_rebuild:") {
             return Ok(());
         }
+        // What was joined is what it was made of, in its order.
+        let option: &[&[u8]] = match args[0].as_slice() {
+            b"MSET" => &[],
+            b"MSETNX" => &[b"NX"],
+            _ => return self.note_one(held, db, args),
+        };
+        for pair in args[1..].chunks(2) {
+            let words = [b"SET".as_slice(), &pair[0], &pair[1]].into_iter().chain(option.iter().copied());
+            self.note_one(held, db, &words.map(<[u8]>::to_vec).collect())?;
+        }
+        Ok(())
+    }
+
+    fn note_one(&self, held: &mut Held, db: u32, args: &Args) -> Result<(), String> {
         match self.writes.get(held.writes) {
             Some(write) if write.db == db && write.args == *args => {
                 held.writes += 1;

@@ -31,7 +31,7 @@ pub(super) fn is_write(name: &[u8]) -> bool {
 
 /// Refused by a target without memory.
 pub(super) fn needs_memory(name: &[u8]) -> bool {
-    matches!(name, b"SET" | b"INCR" | b"APPEND" | b"RPUSH" | b"HSET" | b"HMSET" | b"HINCRBY")
+    matches!(name, b"SET" | b"MSET" | b"MSETNX" | b"INCR" | b"APPEND" | b"RPUSH" | b"HSET" | b"HMSET" | b"HINCRBY")
 }
 
 pub(super) fn int(n: i64) -> Vec<u8> {
@@ -69,6 +69,16 @@ impl Model {
         let key = (db, name_of_key.clone());
         match name.as_slice() {
             b"SET" => self.set(key, rest),
+            b"MSET" | b"MSETNX" => {
+                let keys = || args[1..].chunks(2).map(|pair| (db, pair[0].clone()));
+                if name == b"MSETNX" && keys().any(|key| self.keys.contains_key(&key)) {
+                    return int(0);
+                }
+                for (key, pair) in keys().zip(args[1..].chunks(2)) {
+                    self.set(key, &pair[1..]);
+                }
+                if name == b"MSET" { b"+OK\r\n".to_vec() } else { int(1) }
+            }
             b"DEL" => int(i64::from(self.keys.remove(&key).is_some())),
             b"PEXPIREAT" => match self.keys.get_mut(&key) {
                 Some(entry) => {

@@ -197,6 +197,10 @@ impl Apply<'_> {
 
     /// Passes on a command that the target knows.
     pub(super) fn pass_known(&mut self, request: &Request<'_>) {
+        if let Some(pair) = plain_set(request) {
+            self.batch.set(What::Command, self.offset, |out| out.extend_from_slice(pair));
+            return;
+        }
         self.batch.expect(What::Command, self.offset);
         match self.expiry.rewrite(request, self.now_ms, &mut self.batch.bytes) {
             Rewritten::No => self.batch.bytes.extend_from_slice(request.bytes()),
@@ -307,6 +311,14 @@ impl Apply<'_> {
 const FLUSH: &[u8] = b"redis.call('SELECT',ARGV[1]) local n=redis.call('HGET',KEYS[1],'n') \
     if ARGV[3]=='' then redis.call(ARGV[2]) else redis.call(ARGV[2],ARGV[3]) end \
     if n then redis.call('HSET',KEYS[1],'n',n) end";
+
+/// Key and value of a SET without options, as they came.
+#[inline]
+fn plain_set<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
+    let rest = request.bytes().strip_prefix(b"*3\r\n$3\r\n")?;
+    let (name, pair) = rest.split_at_checked(3)?;
+    (name.eq_ignore_ascii_case(b"SET")).then(|| pair.get(2..)).flatten()
+}
 
 fn is_message(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(b"PUBLISH") || name.eq_ignore_ascii_case(b"SPUBLISH")

@@ -188,8 +188,8 @@ impl<'a> Lane<'a> {
                 What::Key if refused && self.keeps(scanner.error_text()) => counts.kept(),
                 What::Setup if refused && self.keeps(scanner.error_text()) => {}
                 _ if refused => return Err(self.broken(self.refusal(expect, scanner.error_text()))),
-                // `SET ... NX` on a key that is there, or a rebuilt one that has found one.
-                What::Key | What::Move if absent(expect.what, summary.kind) => match self.on_conflict {
+                // `SET ... NX` or MSETNX on a key that is there, or a rebuilt one that has found one.
+                What::Key | What::New | What::Move if absent(expect.what, summary.kind) => match self.on_conflict {
                     OnConflict::Ignore => counts.kept(),
                     _ => {
                         let refusal = self.refusal(expect, b"BUSYKEY Target key name already exists.");
@@ -205,8 +205,8 @@ impl<'a> Lane<'a> {
                     let what = format!("move a deadline at offset {}: the target no longer has the key", expect.offset);
                     return Err(self.broken(Error::new(ErrorKind::DeadlineMissed, what)));
                 }
-                What::Key | What::Move => counts.keys += 1,
-                What::Command | What::Deadline => counts.commands += 1,
+                What::Key | What::New | What::Move => counts.keys += u64::from(expect.count),
+                What::Command | What::Deadline => counts.commands += u64::from(expect.count),
                 What::Select | What::Setup | What::Checkpoint | What::Count(_) | What::KeepAlive => {}
             }
         }
@@ -231,9 +231,13 @@ impl<'a> Lane<'a> {
             Some(Place::Answer(_)) => {
                 let ok = input.chunks_exact(OK.len()).take_while(|reply| *reply == OK);
                 let plain = ok.zip(&batch.expects[all - left..]).take_while(|(_, expect)| {
-                    counts.keys += u64::from(expect.what == What::Key);
-                    counts.commands += u64::from(expect.what == What::Command);
-                    matches!(expect.what, What::Key | What::Command | What::Select)
+                    match expect.what {
+                        What::Key => counts.keys += u64::from(expect.count),
+                        What::Command => counts.commands += u64::from(expect.count),
+                        What::Select => {}
+                        _ => return false,
+                    }
+                    true
                 });
                 (OK, plain.count())
             }
@@ -311,7 +315,7 @@ impl<'a> Lane<'a> {
 /// Whether a reply says that the key was not written, since one is there.
 fn absent(what: What, kind: reply::Kind) -> bool {
     match what {
-        What::Move => kind == reply::Kind::Int(0),
+        What::Move | What::New => kind == reply::Kind::Int(0),
         _ => kind == reply::Kind::Nil,
     }
 }

@@ -1,8 +1,9 @@
-//! A key of the snapshot as a command: `SET` for plain strings, which costs the target less, else `RESTORE` with the
+//! A key of the snapshot as a command: `SET` for plain strings, which costs the target less (several of them as one
+//! `MSET`), else `RESTORE` with the
 //! payload as it came, else the commands that build it (`rebuild.rs`).
 //!
 //! Invariant: a key that the target holds already is overwritten only when the user chose that. Otherwise `SET` goes
-//! with `NX` and `RESTORE` without `REPLACE`, and the reply says that the key was there.
+//! with `NX` (`MSETNX`) and `RESTORE` without `REPLACE`, and the reply says that the key was there.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -106,6 +107,15 @@ impl Restore<'_> {
     }
 
     fn set(&self, batch: &mut Batch, entry: &Entry<'_>, value: impl FnOnce(&mut Vec<u8>)) {
+        // Whether each key was there has to be known for each only where that is no error.
+        if entry.expire_ms.is_none() && self.on_conflict != OnConflict::Ignore {
+            let what = if self.overwrites() { What::Key } else { What::New };
+            batch.set(what, 0, |out| {
+                encode::bulk(out, entry.key);
+                value(out);
+            });
+            return;
+        }
         batch.expect(What::Key, 0);
         let out = &mut batch.bytes;
         let nx = !self.overwrites();

@@ -32,6 +32,21 @@ fn stream() -> Vec<u8> {
     out
 }
 
+/// What was joined, in pieces again: how much is joined depends on what comes together.
+fn one_by_one(mut commands: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while !commands.is_empty() {
+        let request = request::Scanner::new(Limits::default()).next(commands).unwrap().unwrap();
+        let args: Vec<&[u8]> = request.args().collect();
+        match request.name() {
+            b"MSET" => args[1..].chunks(2).for_each(|pair| encode::command(&mut out, &[b"SET", pair[0], pair[1]])),
+            _ => out.extend_from_slice(request.bytes()),
+        }
+        commands = &commands[request.bytes().len()..];
+    }
+    out
+}
+
 /// What goes to the target, the offsets that were claimed, and where the stream began.
 async fn apply(payload: &[u8], framing: Framing, step: usize) -> Result<(Vec<u8>, Vec<u64>, Option<u64>)> {
     let stats = Stats::default();
@@ -73,7 +88,7 @@ async fn apply(payload: &[u8], framing: Framing, step: usize) -> Result<(Vec<u8>
         while let Some(batch) = batches.recv().await {
             let batch: Batch = batch;
             assert!(batch.expects.iter().all(|e| e.at < batch.bytes.len()));
-            bytes.extend_from_slice(&batch.bytes);
+            bytes.extend(one_by_one(&batch.bytes));
             applied.extend(batch.applied);
         }
     };
