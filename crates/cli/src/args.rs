@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 
-use crate::rdb_tool;
+use crate::{chosen::ChosenArgs, rdb_tool};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -18,7 +18,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Copy everything that SOURCE holds to TARGET, then follow every write.
-    Sync(SyncArgs),
+    Sync(Box<SyncArgs>),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
     Rdb(rdb_tool::Args),
 }
@@ -39,6 +39,8 @@ pub(crate) struct SyncArgs {
     /// Name of the task; two processes on this machine cannot run the same task [default: made of both addresses].
     #[arg(long, value_name = "NAME", value_parser = task_name)]
     pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) chosen: ChosenArgs,
     /// What happens to keys that TARGET holds already: abort, ignore, replace or clear.
     #[arg(long, value_name = "STRATEGY", default_value = "abort")]
     pub(crate) on_conflict: OnConflict,

@@ -1,6 +1,7 @@
 //! The `keyferry` command. Everything it can do lives in the crates below; here are only arguments and exit codes.
 
 mod args;
+mod chosen;
 mod logging;
 mod rdb_tool;
 mod report;
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
     secrets::hide_from_process_list();
     let cli = args::Cli::parse();
     match cli.command {
-        args::Command::Sync(args) => sync::main(args),
+        args::Command::Sync(args) => sync::main(*args),
         args::Command::Rdb(args) => rdb_tool::main(&args),
     }
 }

@@ -22,7 +22,6 @@ use crate::{
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::lock,
-    stream::Databases,
     target::Settler,
 };
 
@@ -177,7 +176,6 @@ impl Task<'_> {
         stats.resume(&checkpoint);
         // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
         let done = stop.child_token();
-        let databases = Databases::new(source.db, target.db);
         let receiver = Receiver {
             endpoint: source,
             stats,
@@ -189,20 +187,12 @@ impl Task<'_> {
             stop: &done,
         };
         let epoch = Cell::new(checkpoint.epoch);
-        let sessions = Sessions {
-            task: *self,
-            facts: &facts,
-            databases,
-            framing,
-            spool: handle.clone(),
-            done: &done,
-            stop,
-            epoch: &epoch,
-        };
+        let sessions =
+            Sessions { task: *self, facts: &facts, framing, spool: handle.clone(), done: &done, stop, epoch: &epoch };
         let settler = Settler {
             endpoint: target,
             stats,
-            databases,
+            objects: &spec.objects,
             grace: spec.ttl_grace,
             retry_window: spec.retry_window,
             stop: &done,
@@ -246,7 +236,7 @@ impl Task<'_> {
         // The spool behind the checkpoint: without that it means nothing.
         spool::remove(&spec.spool_dir)?;
         if outcome == Outcome::Synced {
-            self.take_grace_off(&facts, databases, stop).await;
+            self.take_grace_off(&facts, stop).await;
         }
         Ok(Some(outcome))
     }

@@ -102,9 +102,50 @@ impl Objects {
         self.has_all_keys() && !self.leaves_out_types()
     }
 
-    /// Whether values of some types are left out. Then a command on a chosen key may not find it on the target.
-    pub fn leaves_out_types(&self) -> bool {
+    /// Whether the target may lack a chosen key of the source: where values of some types, or some commands, are left out.
+    /// Then a command may not find what it found there.
+    pub fn may_lack_keys(&self) -> bool {
+        self.leaves_out_types() || !self.commands.is_empty()
+    }
+
+    fn leaves_out_types(&self) -> bool {
         self.kinds != Kinds::ALL
+    }
+
+    /// The rules as bytes that are equal where the rules are, in whatever order they were given: to tell later, and by a
+    /// later version, whether they have changed.
+    pub fn canonical(&self) -> Vec<u8> {
+        let mut lines = Vec::new();
+        let mut line = |parts: &[&[u8]]| {
+            let part = |part: &&[u8]| [&(part.len() as u64).to_be_bytes(), *part].concat();
+            lines.push(parts.iter().flat_map(part).collect::<Vec<u8>>());
+        };
+        for (from, to) in self.databases.iter().flatten() {
+            line(&[b"db", &from.to_be_bytes(), &to.to_be_bytes()]);
+        }
+        for (rule, patterns) in [(&b"allow"[..], &self.allowed), (b"block", &self.blocked)] {
+            for pattern in patterns {
+                match pattern {
+                    Pattern::Prefix(prefix) => line(&[rule, b"prefix", prefix]),
+                    Pattern::Glob(glob) => line(&[rule, b"glob", glob]),
+                }
+            }
+        }
+        for (from, to) in &self.renamed {
+            line(&[b"rename", from, to]);
+        }
+        for kind in Kind::ALL.into_iter().filter(|kind| !self.kinds.has(*kind)) {
+            line(&[b"no type", kind.name().as_bytes()]);
+        }
+        for command in &self.commands {
+            match command {
+                Blocked::Name(name) => line(&[b"no command", &name.to_ascii_uppercase()]),
+                Blocked::Group(group) => line(&[b"no group", group.name().as_bytes()]),
+            }
+        }
+        lines.sort();
+        lines.dedup();
+        lines.concat()
     }
 
     fn has_all_keys(&self) -> bool {

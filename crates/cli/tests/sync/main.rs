@@ -12,6 +12,7 @@ mod large;
 mod link_loss;
 mod matrix;
 mod modules;
+mod objects;
 mod older;
 mod outage;
 mod resume;

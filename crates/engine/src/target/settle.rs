@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_keyspace::info;
+use keyferry_keyspace::{info, objects::Objects};
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_net::{Connection, Endpoint, Value};
 use tokio::time::sleep;
@@ -23,7 +23,7 @@ use super::{
     hold::{SETTLE_FIELDS, SETTLE_KEYS},
     refusal::ask,
 };
-use crate::{Stats, backoff::Backoff, stream::Databases};
+use crate::{Stats, backoff::Backoff};
 
 /// Keys that are looked at in one script: less than a millisecond of the target's time.
 const KEYS: &[u8] = b"500";
@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Settler<'a> {
     pub(crate) endpoint: &'a Endpoint,
     pub(crate) stats: &'a Stats,
-    pub(crate) databases: Databases,
+    pub(crate) objects: &'a Objects,
     pub(crate) grace: Duration,
     pub(crate) retry_window: Option<Duration>,
     pub(crate) stop: &'a CancellationToken,
@@ -114,7 +114,7 @@ impl Settler<'_> {
         let mut target = Target { settler: self, conn: None, db: 0, lost: 0 };
         let Value::Bulk(text) = target.ask(&[b"INFO", b"keyspace"]).await? else { return Err(odd()) };
         let mut found = 0;
-        for db in info::keyspace(&text).map(|k| k.db.0).filter(|&db| self.databases.has_target(db)) {
+        for db in info::keyspace(&text).map(|k| k.db.0).filter(|&db| self.objects.source_database(db).is_some()) {
             (target.db, target.conn) = (db, None);
             found += target.database().await?;
         }

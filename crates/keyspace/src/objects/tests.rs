@@ -23,7 +23,7 @@ fn name(objects: &Objects, key: &str) -> String {
 fn without_rules_all_is_chosen() {
     let all = objects(&[]);
     assert_eq!(all, Objects::default());
-    assert!(all.is_all() && all.is_whole() && !all.leaves_out_types());
+    assert!(all.is_all() && all.is_whole() && !all.may_lack_keys());
     assert_eq!((all.database(7), all.source_database(7), all.databases()), (Some(7), Some(7), None));
     assert_eq!(name(&all, "a"), "a");
     assert!(all.command(b"FLUSHALL") && Kind::ALL.into_iter().all(|kind| all.allows_type(kind)));
@@ -87,15 +87,37 @@ fn types_and_commands() {
     let some = objects(&[(Rule::Types, "hash,LIST"), (Rule::BlockTypes, "list")]);
     let allowed: Vec<_> = Kind::ALL.into_iter().filter(|kind| some.allows_type(*kind)).collect();
     assert_eq!(allowed, [Kind::Hash]);
-    assert!(some.leaves_out_types() && !some.is_whole());
+    assert!(some.may_lack_keys() && !some.is_whole());
     let some = objects(&[(Rule::BlockCommands, "flushall,@scripting"), (Rule::BlockCommands, "@module,FT.CREATE")]);
-    assert!(!some.is_all() && some.is_whole());
+    assert!(!some.is_all() && some.is_whole() && some.may_lack_keys());
     for name in ["FLUSHALL", "FlushAll", "eval", "FUNCTION", "VADD", "JSON.SET", "NEW.THING", "ft.create"] {
         assert!(!some.command(name.as_bytes()), "{name}");
     }
     for name in ["FLUSHDB", "SET", "FLUSH", "SELECT", "NEW"] {
         assert!(some.command(name.as_bytes()), "{name}");
     }
+}
+
+#[test]
+fn canonical_bytes_do_not_depend_on_the_order() {
+    let rules = [
+        (Rule::Databases, "0,3:5"),
+        (Rule::Key, "a*"),
+        (Rule::BlockKey, "b?"),
+        (Rule::Rename, "a=b"),
+        (Rule::BlockTypes, "list"),
+        (Rule::BlockCommands, "@module,flushall"),
+    ];
+    let bytes = objects(&rules).canonical();
+    let mut turned = rules;
+    turned.reverse();
+    assert_eq!(objects(&turned).canonical(), bytes);
+    for (i, _) in rules.iter().enumerate() {
+        let fewer: Vec<_> = rules.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, rule)| *rule).collect();
+        assert_ne!(objects(&fewer).canonical(), bytes);
+    }
+    assert!(objects(&[]).canonical().is_empty());
+    assert_ne!(objects(&[(Rule::Key, "a*")]).canonical(), objects(&[(Rule::BlockKey, "a*")]).canonical());
 }
 
 #[test]
