@@ -62,7 +62,9 @@ pub(crate) struct Task<'a> {
 
 impl<'a> Task<'a> {
     pub(crate) fn place(&self) -> Place<'a> {
-        let db = self.source.db.map_or(0, |db| self.target.db.unwrap_or(db));
+        // In a database that is chosen: with those it goes when they are emptied.
+        let databases = self.spec.objects.databases().unwrap_or_default();
+        let db = databases.iter().map(|(_, to)| *to).min().unwrap_or(0);
         Place { endpoint: self.target, task: &self.spec.task, db, holder: self.holder }
     }
 

@@ -135,6 +135,69 @@ fn what_is_chosen_is_copied_and_followed() {
     assert_eq!(contents(&target).into_keys().collect::<Vec<_>>(), [(0, "b:after".to_owned())]);
 }
 
+#[test]
+fn only_chosen_databases_are_emptied() {
+    let (source, target) = pair("redis-7.0");
+    write(&source, &[(0, "SET a 1"), (2, "SET b 1"), (4, "SET no 1")]);
+    write(&target, &[(0, "SET own 1"), (1, "SET gone 1"), (3, "SET gone 1"), (4, "SET own 1")]);
+    let rules = ["--db", "2:3,0:1"];
+    let start = |more: &[&str]| sync(&source.url(), &target.url()).args(rules).args(more).spawn().unwrap();
+    assert_fails(&start(&[]).wait_exit(LONG).unwrap(), 3, "TGT-0012");
+    let run = start(&["--on-conflict", "clear"]);
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let names = |db| contents(&target).into_keys().filter(|(of, _)| *of == db).map(|(_, key)| key).collect::<Vec<_>>();
+    assert_eq!([0, 1, 3, 4].map(names), [["own"], ["a"], ["b"], ["own"]]);
+    write(&source, &[(0, "SWAPDB 0 2"), (4, "SWAPDB 4 5"), (0, "SET late 1"), (0, "MOVE late 2")]);
+    arrives(&source, &run);
+    assert_eq!([0, 1, 3].map(names), [vec!["own"], vec!["b"], vec!["a", "late"]]);
+    write(&source, &[(4, "FLUSHALL ASYNC"), (2, "SET after 1")]);
+    arrives(&source, &run);
+    assert_eq!([0, 1, 3, 4].map(names), [vec!["own"], vec![], vec!["after"], vec!["own"]]);
+    // The position has stayed through all of it.
+    run.kill_9();
+    drop(run);
+    write(&source, &[(0, "INCR number")]);
+    let run = start(&[]);
+    arrives(&source, &run);
+    assert_eq!(ask::<u64>(&target, 1, "GET number"), 1);
+    // The source has forgotten everything: what it has not any more goes, and nothing else.
+    run.kill_9();
+    drop(run);
+    write(&source, &[(2, "DEL after"), (0, "SET new 1"), (0, "CONFIG SET repl-backlog-size 16384")]);
+    write(&source, &[(0, &format!("SET new {}", "x".repeat(100_000))), (0, "SET new 2")]);
+    let run = start(&[]);
+    arrives(&source, &run);
+    assert_eq!([0, 1, 3, 4].map(names), [vec!["own"], vec!["new", "number"], vec![], vec!["own"]]);
+}
+
+#[test]
+fn deadlines_end_up_as_they_are_at_the_source() {
+    let (source, target) = pair("redis-7.0");
+    write(&source, &[(3, "SET a:1 1 EX 1000"), (3, "SET b:1 1 EX 2000"), (3, "SET c:1 1 EX 3000")]);
+    let rules = ["--db", "3:1", "--rename-prefix", "a:=b:", "--rename-prefix", "b:=a:", "--block-key", "c*"];
+    let exit = sync(&source.url(), &target.url()).args(rules).arg("--stop-when-synced").spawn().unwrap();
+    let exit = exit.wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    for (ours, theirs) in [("b:1", "a:1"), ("a:1", "b:1")] {
+        let at = |server, db, key| ask::<u64>(server, db, &format!("PEXPIRETIME {key}"));
+        assert_eq!(at(&target, 1, ours), at(&source, 3, theirs));
+    }
+    assert_eq!(contents(&target).len(), 2);
+}
+
+#[test]
+fn of_a_dump_file_too() {
+    let (source, target) = pair("redis-7.0");
+    write(&source, &[(0, "MSET a:1 1 b:1 2"), (3, "MSET a:1 3 b:1 4"), (3, "RPUSH a:list 1")]);
+    let () = ask(&source, 0, "SAVE");
+    let dir: Vec<String> = ask(&source, 0, "CONFIG GET dir");
+    let rules = ["--db", "3:0", "--key", "a*", "--rename-prefix", "a:=", "--type", "string"];
+    let run = sync(&format!("file:{}/dump.rdb", dir[1]), &target.url()).args(rules).spawn().unwrap();
+    assert_eq!(run.wait_exit(LONG).unwrap().code(), 0);
+    assert_eq!(contents(&target).into_keys().collect::<Vec<_>>(), [(0, "1".to_owned())]);
+    assert_eq!(ask::<String>(&target, 0, "GET 1"), "3");
+}
+
 /// Each write command there is, with a new name for each of its keys.
 #[test]
 fn every_command_gets_the_new_names() {
