@@ -30,8 +30,8 @@ use crate::{
 const INTERRUPTED: u8 = 130;
 /// See [`rest`]. At 100 MB/s a socket holds what comes in this time.
 const REST: Duration = Duration::from_millis(1);
-/// With so few bytes between two rests, at most 16 MB/s, it may be longer: it is most of the delay then, of which nobody
-/// sees less than 10 ms.
+/// With so few bytes between two rests, some 8 MB/s, it may be longer: it is most of the delay then, and delays below 10 ms
+/// are short.
 const FEW: u64 = 64 * 1024;
 const LONG_REST: Duration = Duration::from_millis(4);
 /// Times are busy when there was something to do so shortly ago.
@@ -165,7 +165,8 @@ fn rest(moved: impl Fn() -> u64) -> impl Fn() {
     move || {
         if now() - last.load(Relaxed) < BUSY.as_micros() as u64 {
             let moved = moved();
-            let few = moved.wrapping_sub(bytes.swap(moved, Relaxed)) < FEW;
+            // With none at all somebody asks and waits for each answer.
+            let few = (1..FEW).contains(&moved.wrapping_sub(bytes.swap(moved, Relaxed)));
             thread::sleep(if few { LONG_REST } else { REST });
         }
         last.store(now(), Relaxed);

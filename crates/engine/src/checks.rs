@@ -89,14 +89,10 @@ pub(crate) async fn ask(
 /// Kinds of data that the source's version has and the target's has not.
 fn lacking(source: &ServerVersion, target: &ServerVersion) -> Vec<&'static str> {
     let has = |v: &ServerVersion| {
-        let field_deadlines = match v.flavor {
-            Flavor::Valkey => v.own >= (9, 0, 0),
-            _ => v.redis >= (7, 4, 0),
-        };
         [
             ("streams", v.redis >= (5, 0, 0)),
             ("function libraries", v.functions()),
-            ("deadlines of hash fields", field_deadlines),
+            ("deadlines of hash fields", v.field_deadlines()),
         ]
     };
     let pairs = has(source).into_iter().zip(has(target));

@@ -19,6 +19,8 @@ pub struct DbKeys {
     pub keys: u64,
     /// Keys among them that have a time to live.
     pub expires: u64,
+    /// Hashes among them with a field that has one (Redis 7.4, Valkey 9.0); 0 where a server does not say.
+    pub field_expires: u64,
 }
 
 /// The databases that have keys, from the lines `db0:keys=1,expires=0,...`. Lines that read otherwise are left out.
@@ -34,7 +36,8 @@ fn db_line(line: &[u8]) -> Option<DbKeys> {
         let mut pairs = counts.split(',').filter_map(|pair| pair.split_once('='));
         pairs.find(|(n, _)| *n == name)?.1.trim().parse().ok()
     };
-    Some(DbKeys { db, keys: count("keys")?, expires: count("expires").unwrap_or(0) })
+    let field_expires = count("subexpiry").or_else(|| count("keys_with_volatile_items")).unwrap_or(0);
+    Some(DbKeys { db, keys: count("keys")?, expires: count("expires").unwrap_or(0), field_expires })
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -47,7 +50,7 @@ mod tests {
 
     const TEXT: &[u8] =
         b"# Server\r\nredis_version:7.2.4\r\nos:Linux 6.1\r\nbad:\xff\r\n\r\n# Replication\r\nrole:master\r\n\
-        # Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\ndb7:keys=1,expires=0,avg_ttl=0,subexpiry=0\r\ndbx:keys=1\r\n";
+        # Keyspace\r\ndb0:keys=3,expires=1,avg_ttl=0\r\ndb7:keys=1,expires=0,avg_ttl=0,subexpiry=2\r\ndbx:keys=1\r\n";
 
     #[test]
     fn fields() {
@@ -63,9 +66,9 @@ mod tests {
     #[test]
     fn databases_with_keys() {
         let dbs: Vec<_> = keyspace(TEXT).collect();
-        let first = DbKeys { db: Db(0), keys: 3, expires: 1 };
-        assert_eq!(dbs, [first, DbKeys { db: Db(7), keys: 1, expires: 0 }]);
+        let first = DbKeys { db: Db(0), keys: 3, expires: 1, field_expires: 0 };
+        assert_eq!(dbs, [first, DbKeys { db: Db(7), keys: 1, expires: 0, field_expires: 2 }]);
         // 2.8 and 3.0 leave out what they have no word for.
-        assert_eq!(keyspace(b"db0:keys=2\n").next(), Some(DbKeys { db: Db(0), keys: 2, expires: 0 }));
+        assert_eq!(keyspace(b"db0:keys=2\n").next(), Some(DbKeys { db: Db(0), keys: 2, expires: 0, field_expires: 0 }));
     }
 }

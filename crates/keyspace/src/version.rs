@@ -114,6 +114,14 @@ impl ServerVersion {
         self.redis >= (4, 0, 0)
     }
 
+    /// Whether fields of hashes can have deadlines, and HPEXPIRETIME tells them.
+    pub fn field_deadlines(&self) -> bool {
+        match self.flavor {
+            Flavor::Valkey => self.own >= (9, 0, 0),
+            _ => self.redis >= (7, 4, 0),
+        }
+    }
+
     /// Whether FUNCTION is known.
     pub fn functions(&self) -> bool {
         self.redis >= (7, 0, 0)

@@ -45,3 +45,19 @@ fn a_hash_of_two_million_fields_goes_down_in_little_memory() {
     assert_eq!((report.keys, report.total), (1, 1), "{report}");
     assert_eq!(ask::<u64>(&target, 0, "HLEN hash"), FIELDS);
 }
+
+/// Targets up to 6.2 take no command of more than a million arguments, and MSET of all these would be one.
+#[test]
+fn a_transaction_of_very_many_keys_goes_down() {
+    const SCRIPT: &str = "for i = 1, 530000 do redis.call('SET', 'k' .. i, i) end";
+    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-6.2").unwrap());
+    let run = sync(&source.url(), &target.url()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let mut conn = source.conn().unwrap();
+    cmd("EVAL").arg(SCRIPT).arg(0).exec(&mut conn).unwrap();
+    let goal: u64 = source.info("replication").unwrap()["master_repl_offset"].parse().unwrap();
+    run.wait_for(PATIENCE, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+    differences_with_grace(&source, &target).assert_equal();
+    run.signal(keyferry_testkit::process::Signal::TERM).unwrap();
+    run.wait_exit(LONG).unwrap();
+}

@@ -7,6 +7,7 @@ mod deadlines;
 mod failpoints;
 mod fake_source;
 mod full_copy;
+mod grace;
 mod incremental;
 mod large;
 mod link_loss;

@@ -42,7 +42,7 @@ pub(crate) enum What {
 /// A note for one reply.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expect {
-    /// End offset of the command in the stream; 0 for the snapshot.
+    /// End offset of the command in the stream, the first one where several are joined; 0 for the snapshot.
     pub(crate) offset: u64,
     /// Where the command begins in the batch's bytes.
     pub(crate) at: usize,
@@ -68,6 +68,12 @@ pub(crate) struct Batch {
     /// Where the bytes end when a [`set`](Self::set) was the last that was added.
     pub(crate) set_end: usize,
 }
+
+/// So many pairs are joined at most: targets up to 6.2 take no command of more than a million arguments, and a transaction of
+/// the source may be that long. More would save nothing.
+const PAIRS: u32 = 1000;
+/// Nothing is joined to a command of so many bytes: it may have to be moved, and is answered as a whole only.
+const JOINED: usize = FULL / 2;
 
 /// What a lone pair is set with, and several at once.
 const SET: &[u8] = b"*3\r\n$3\r\nSET\r\n";
@@ -136,7 +142,12 @@ impl Batch {
     #[inline]
     pub(crate) fn set(&mut self, what: What, offset: u64, pair: impl FnOnce(&mut Vec<u8>)) {
         match self.expects.last_mut() {
-            Some(last) if self.set_end == self.bytes.len() && last.what == what => {
+            Some(last)
+                if self.set_end == self.bytes.len()
+                    && last.what == what
+                    && last.count < PAIRS
+                    && self.bytes.len() - last.at < JOINED =>
+            {
                 last.count += 1;
                 let (at, count) = (last.at, last.count);
                 self.join(at, count);
@@ -195,7 +206,7 @@ mod tests {
     }
 
     fn set(batch: &mut Batch, what: What, n: u32) {
-        let value = n.to_string().repeat(n as usize % 30);
+        let value = n.to_string().repeat(n as usize % 9);
         batch.set(what, u64::from(n), |out| {
             encode::bulk(out, format!("k{n}").as_bytes());
             encode::bulk(out, value.as_bytes());
@@ -207,19 +218,33 @@ mod tests {
         for (what, one, many) in [(What::Command, "SET", "MSET"), (What::New, "MSETNX", "MSETNX")] {
             let mut batch = Batch::default();
             batch.select(3, 0);
-            // Past the next digit of the number of arguments: 9 to 11, 99 to 101, 999 to 1001, 9999 to 10001.
-            for n in 1..=5100_u32 {
+            // Past the next digit of the number of arguments: 9 to 11, 99 to 101, 999 to 1001.
+            for n in 1..=PAIRS {
                 set(&mut batch, what, n);
-                if matches!(n, 1..=6 | 49..=51 | 499..=501 | 4999..=5001) {
+                if matches!(n, 1..=6 | 49..=51 | 499..=501 | PAIRS) {
                     let words = words(&batch);
                     assert_eq!((words.len(), words[1][0].as_str()), (2, if n == 1 { one } else { many }));
                     let expected: Vec<String> =
-                        (1..=n).flat_map(|n| [format!("k{n}"), n.to_string().repeat(n as usize % 30)]).collect();
+                        (1..=n).flat_map(|n| [format!("k{n}"), n.to_string().repeat(n as usize % 9)]).collect();
                     assert_eq!(words[1][1..], expected);
                     assert_eq!(batch.expects[1].count, n);
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_command_grows_without_bound() {
+        let mut batch = Batch::default();
+        (0..2 * PAIRS + 1).for_each(|n| set(&mut batch, What::Command, n));
+        let lens: Vec<usize> = words(&batch).iter().map(Vec::len).collect();
+        assert_eq!(lens, [2001, 2001, 3]);
+        let mut batch = Batch::default();
+        for key in [b"large", b"small"] {
+            batch
+                .set(What::Command, 1, |out| [&key[..], &[b'x'; JOINED]].iter().for_each(|arg| encode::bulk(out, arg)));
+        }
+        assert_eq!(words(&batch).len(), 2);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use keyferry_keyspace::{info, objects::Objects};
 use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_net::{Connection, Endpoint, Value};
 
+mod fields;
+
 use super::{refusal::ask, settle::scanned};
 use crate::checks::Facts;
 
@@ -33,7 +35,7 @@ const TAKE_OFF: &[u8] = b"if redis.replicate_commands then redis.replicate_comma
     local more=redis.call(get,key)-at \
     if at>0 and more>grace/2 and more<grace*3/2 then redis.call(set,key,ARGV[i+2]) n=n+1 end end return n";
 
-/// Takes `grace` off the deadlines of the target's keys; answers how many had it. Deadlines of fields keep it.
+/// Takes `grace` off the deadlines of the target's keys and of fields of its hashes; answers how many had it.
 ///
 /// Errors: those of both sides. What is done stays done.
 pub(crate) async fn take_off(
@@ -46,6 +48,9 @@ pub(crate) async fn take_off(
     let mut ours = Connection::open(target).await?;
     let mut theirs = Connection::open(source).await?;
     let keyspace = theirs.info("keyspace").await?;
+    let ours_keyspace = ours.info("keyspace").await?;
+    let with_fields = |db: u32| info::keyspace(ours_keyspace.as_bytes()).any(|k| k.db.0 == db && k.field_expires > 0);
+    let tell_fields = facts.source.field_deadlines() && facts.target.field_deadlines();
     let absolute = facts.source.tells_expiry() && facts.target.tells_expiry();
     let question: &[u8] = if absolute { b"PEXPIRETIME" } else { b"PTTL" };
     let grace = grace.as_millis().to_string();
@@ -59,6 +64,9 @@ pub(crate) async fn take_off(
             let (next, keys) = scanned(ask(&mut ours, &[b"SCAN", &cursor, b"COUNT", KEYS]).await?)?;
             // A step of a table may give many more than were asked for, a script can take some thousands.
             for keys in keys.chunks(500) {
+                if tell_fields && with_fields(db) {
+                    found += fields::take_off(&mut ours, &mut theirs, keys, grace.as_bytes()).await?;
+                }
                 let keys = with_deadline(&mut ours, keys).await?;
                 // What is not of the source has no name there.
                 let named = keys.into_iter().filter_map(|key| Some((key, objects.source_key(key)?)));
@@ -84,11 +92,16 @@ async fn with_deadline<'a>(conn: &mut Connection, keys: &'a [Vec<u8>]) -> Result
     let mut args: Vec<&[u8]> = vec![b"EVAL", WITH_DEADLINE, count.as_bytes()];
     args.extend(keys.iter().map(Vec::as_slice));
     let Value::Array(found) = ask(conn, &args).await? else { return Err(odd(Side::Target)) };
-    let key = |i: &Value| match i {
-        Value::Int(i) => keys.get(usize::try_from(*i - 1).ok()?).map(Vec::as_slice),
+    found.iter().map(|i| key_at(keys, i)).collect()
+}
+
+/// The key that a script has named by its place, from 1 on.
+fn key_at<'a>(keys: &'a [Vec<u8>], place: &Value) -> Result<&'a [u8]> {
+    let key = match place {
+        Value::Int(i) => usize::try_from(*i - 1).ok().and_then(|i| keys.get(i)),
         _ => None,
     };
-    found.iter().map(|i| key(i).ok_or_else(|| odd(Side::Target))).collect()
+    key.map(Vec::as_slice).ok_or_else(|| odd(Side::Target))
 }
 
 async fn lower(

@@ -88,6 +88,10 @@ impl<'a> Lane<'a> {
                 n = put(&mut self.write, self.flight.unwritten()), if unflushed || !self.flight.unwritten().is_empty() => {
                     let n = n.or_err(ErrorKind::Lost(Side::Target), || context("write to"))?;
                     unflushed = n > 0;
+                    if n > 0 {
+                        // One command may be larger than what a slow link carries in that time.
+                        silent_at = Instant::now() + SILENCE;
+                    }
                     let before = self.flight.writing;
                     self.flight.wrote(n);
                     if self.flight.writing > before {
@@ -304,9 +308,11 @@ impl<'a> Lane<'a> {
         // What a script says of itself is the user's own text.
         let script = matches!(name.as_str(), "EVAL" | "EVALSHA" | "FCALL");
         let shown = if script { first_word(text) } else { safe_text(text) };
-        let at = match expect.offset {
-            0 => "of the snapshot".to_owned(),
-            offset => format!("at offset {offset}"),
+        let at = match (expect.offset, expect.count) {
+            (0, 1) => "of the snapshot".to_owned(),
+            (0, count) => format!("of {count} keys of the snapshot"),
+            (offset, 1) => format!("at offset {offset}"),
+            (offset, count) => format!("for {count} SETs from offset {offset} on"),
         };
         Error::new(kind, format!("write to the target: it answers {name} {at} with `{shown}`"))
     }
