@@ -172,17 +172,22 @@ fn only_chosen_databases_are_emptied() {
 
 #[test]
 fn deadlines_end_up_as_they_are_at_the_source() {
-    let (source, target) = pair("redis-7.0");
-    write(&source, &[(3, "SET a:1 1 EX 1000"), (3, "SET b:1 1 EX 2000"), (3, "SET c:1 1 EX 3000")]);
+    let (source, target) = pair("redis-7.4");
+    for (key, time) in [("a", "1000"), ("b", "2000"), ("c", "3000")] {
+        write(&source, &[(3, &format!("SET {key}:1 1 EX {time}")), (3, &format!("HSET {key}:hash f v"))]);
+        write(&source, &[(3, &format!("HEXPIRE {key}:hash {time} FIELDS 1 f"))]);
+    }
     let rules = ["--db", "3:1", "--rename-prefix", "a:=b:", "--rename-prefix", "b:=a:", "--block-key", "c*"];
     let exit = sync(&source.url(), &target.url()).args(rules).arg("--stop-when-synced").spawn().unwrap();
     let exit = exit.wait_exit(LONG).unwrap();
     assert_eq!(exit.code(), 0, "{}", exit.stderr);
-    for (ours, theirs) in [("b:1", "a:1"), ("a:1", "b:1")] {
-        let at = |server, db, key| ask::<u64>(server, db, &format!("PEXPIRETIME {key}"));
+    for (ours, theirs) in [("b", "a"), ("a", "b")] {
+        let at = |server, db, key| ask::<u64>(server, db, &format!("PEXPIRETIME {key}:1"));
+        assert_eq!(at(&target, 1, ours), at(&source, 3, theirs));
+        let at = |server, db, key| ask::<Vec<u64>>(server, db, &format!("HPEXPIRETIME {key}:hash FIELDS 1 f"));
         assert_eq!(at(&target, 1, ours), at(&source, 3, theirs));
     }
-    assert_eq!(contents(&target).len(), 2);
+    assert_eq!(contents(&target).len(), 4);
 }
 
 #[test]

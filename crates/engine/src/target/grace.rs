@@ -65,7 +65,7 @@ pub(crate) async fn take_off(
             // A step of a table may give many more than were asked for, a script can take some thousands.
             for keys in keys.chunks(500) {
                 if tell_fields && with_fields(db) {
-                    found += fields::take_off(&mut ours, &mut theirs, keys, grace.as_bytes()).await?;
+                    found += fields::take_off(&mut ours, &mut theirs, keys, objects, grace.as_bytes()).await?;
                 }
                 let keys = with_deadline(&mut ours, keys).await?;
                 // What is not of the source has no name there.
