@@ -196,7 +196,7 @@ pub(crate) fn summary(outcome: Outcome, stats: &Stats, took: Duration) -> String
         (Outcome::Synced, _) => "both sides are in step",
         (Outcome::Interrupted, None) => "interrupted: the target holds an incomplete copy",
         (Outcome::Interrupted, Some(_)) if !stats.is_settled() => {
-            "stopped before expiries were set right: those of the copied keys are still held on the target"
+            "stopped before expiries were set right: they are still held on the target"
         }
         (Outcome::Interrupted, Some(_)) => "stopped: everything up to the offset below is on the target",
     };

@@ -4,7 +4,7 @@ use keyferry_keyspace::{Flavor, ServerVersion, info, objects::Objects};
 use keyferry_model::{Error, ErrorKind, Result, Side, SyncSpec};
 use keyferry_net::{Connection, Endpoint, Value};
 
-use crate::target::Modules;
+use crate::{holding::Bounds, target::Modules};
 
 /// What the answers are good for later.
 pub(crate) struct Facts {
@@ -25,6 +25,11 @@ impl Facts {
     pub(crate) fn holds(&self, spec: &SyncSpec) -> bool {
         // Other servers may not keep a deadline that is so far away.
         !spec.full_only && self.target.flavor != Flavor::Other
+    }
+
+    /// When deadlines of the stream are held, too. Without a grace, nobody wants them to be later.
+    pub(crate) fn holds_stream(&self, spec: &SyncSpec) -> Option<Bounds> {
+        (self.holds(spec) && !spec.ttl_grace.is_zero()).then(|| Bounds::of(spec.ttl_grace))
     }
 }
 

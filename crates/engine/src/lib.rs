@@ -14,6 +14,7 @@ mod backoff;
 mod begin;
 mod checks;
 mod ending;
+mod holding;
 mod load;
 mod run;
 mod session;

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec, failpoint};
+use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, Retry, Side, SyncSpec, failpoint};
 use keyferry_net::Endpoint;
 use keyferry_spool::{self as spool, Handle, State};
 use tokio::time::sleep;
@@ -158,7 +158,7 @@ impl Task<'_> {
 
     /// Runs all parts until the first of them fails or the work is done; `None` when it is to be begun again at once.
     async fn follow(&self, begun: Begun, stop: &CancellationToken) -> Result<Option<Outcome>> {
-        let Self { source, target, spec, stats, .. } = *self;
+        let Self { source, spec, stats, .. } = *self;
         let Begun { facts, link, spool, conn, checkpoint } = begun;
         let spool::Spool { writer, reader, handle } = spool;
         let head = *handle.head();
@@ -173,7 +173,16 @@ impl Task<'_> {
         *lock(&stats.replid) = Some(handle.replid());
         stats.set_lost(Side::Source, false);
         stats.set_lost(Side::Target, false);
+        let hold = facts.holds_stream(spec);
+        stats.holding.fetch_and(hold.is_some(), Relaxed);
         stats.resume(&checkpoint);
+        // What an earlier process has written nobody knows.
+        let unknown = checkpoint.snapshot.is_none() && facts.target.field_deadlines();
+        stats.field_deadlines.fetch_or(unknown, Relaxed);
+        // Without the source nobody says how far the target is behind.
+        if hold.is_some() && link.is_err() && checkpoint.snapshot.is_none() {
+            stats.begin_holding(None);
+        }
         // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
         let done = stop.child_token();
         let receiver = Receiver {
@@ -190,12 +199,15 @@ impl Task<'_> {
         let sessions =
             Sessions { task: *self, facts: &facts, framing, spool: handle.clone(), done: &done, stop, epoch: &epoch };
         let settler = Settler {
-            endpoint: target,
+            place: self.place(),
             stats,
             objects: &spec.objects,
             grace: spec.ttl_grace,
             retry_window: spec.retry_window,
             stop: &done,
+            epoch: &epoch,
+            hold,
+            owns_keys: spec.on_conflict != OnConflict::Ignore,
         };
         let work = async {
             tokio::try_join!(

@@ -153,7 +153,8 @@ impl Sessions<'_> {
         let plan = Plan {
             older,
             objects: &spec.objects,
-            expiry: Expiry::new(spec.ttl_grace, &self.facts.source, &self.facts.target),
+            expiry: Expiry::new(spec.ttl_grace, &self.facts.source, &self.facts.target)
+                .held_from(self.facts.holds_stream(spec)),
             framing: self.framing,
             stream_from: self.spool.stream_from(),
             full_only: spec.full_only,

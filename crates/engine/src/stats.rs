@@ -51,8 +51,20 @@ pub struct Stats {
     pub(crate) settling: AtomicBool,
     /// None of them is left.
     pub(crate) settled: AtomicBool,
+    /// The target is far behind, so deadlines of the stream are held: see `holding.rs`.
+    pub(crate) holding: AtomicBool,
+    /// How often that has begun.
+    pub(crate) holds: Counter,
+    /// The first batch of this connection whose checkpoint says so; 0 before it is sealed.
+    pub(crate) held_seq: Counter,
+    /// Woken when that checkpoint is wanted.
+    pub(crate) hold_now: Notify,
+    /// Fields of hashes on the target may have deadlines, held or not.
+    pub(crate) field_deadlines: AtomicBool,
     /// Counts the connections to the target: what was found on an earlier one may no longer be so.
     pub(crate) generation: Counter,
+    /// Somebody goes through the target's keys, and waits for each answer.
+    pub(crate) asks: AtomicBool,
     /// Position in the log up to which everything is on the target, with a checkpoint.
     pub(crate) position: Counter,
     /// A command of a batch was refused, and the rest of it applied.
@@ -89,7 +101,7 @@ pub(crate) struct Standing {
 const FRESH: Duration = Duration::from_secs(2);
 /// With less delay than this the target has caught up, also where it is never in step under a steady load. It is less than
 /// any sensible grace.
-const CAUGHT_UP: Duration = Duration::from_secs(1);
+pub(crate) const CAUGHT_UP: Duration = Duration::from_secs(1);
 
 impl Standing {
     /// Age of the oldest report that has not been applied; without a fresh one, of the newest that there is.
@@ -154,12 +166,20 @@ impl Stats {
         self.applied.set(checkpoint.offset);
         self.keys.set(checkpoint.keys);
         self.copied.store(checkpoint.snapshot.is_none(), Relaxed);
-        self.held_keys.store(checkpoint.flags.held_keys, Relaxed);
-        self.held_fields.store(checkpoint.flags.held_fields, Relaxed);
+        let (holding, flags) = (self.is_holding(), checkpoint.flags);
+        self.field_deadlines.fetch_or(self.held_fields.load(Relaxed) || flags.held_fields, Relaxed);
+        self.held_keys.store(holding || flags.held_keys, Relaxed);
+        self.held_fields.store(if holding { self.field_deadlines.load(Relaxed) } else { flags.held_fields }, Relaxed);
+        self.held_seq.set(0);
         self.settled.store(false, Relaxed);
         self.settling.store(false, Relaxed);
         self.generation.add(1);
         self.set_phase(if checkpoint.snapshot.is_none() { Phase::Incremental } else { Phase::FullSync });
+    }
+
+    /// Whether there is no connection to the target.
+    pub(crate) fn has_lost_target(&self) -> bool {
+        self.lost[1].load(Relaxed)
     }
 
     pub(crate) fn set_phase(&self, phase: Phase) {
@@ -191,13 +211,13 @@ impl Stats {
         self.copied.load(Relaxed)
     }
 
-    /// Whether no deadline of the snapshot on the target is still held.
+    /// Whether no deadline on the target is still held.
     pub fn is_settled(&self) -> bool {
         let held = self.held_keys.load(Relaxed) || self.held_fields.load(Relaxed);
         !held || self.settled.load(Relaxed)
     }
 
-    fn is_following(&self) -> bool {
+    pub(crate) fn is_following(&self) -> bool {
         self.phase() == Phase::Incremental && self.copied.load(Relaxed)
     }
 
@@ -235,6 +255,11 @@ impl Stats {
     /// Keys that the source held when the snapshot began; 0 when not known.
     pub fn keys_expected(&self) -> u64 {
         self.keys_expected.get()
+    }
+
+    /// Whether somebody waits for each of many answers.
+    pub fn asks(&self) -> bool {
+        self.asks.load(Relaxed)
     }
 
     /// Bytes that have come in or have been applied; it may jump.

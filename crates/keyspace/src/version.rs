@@ -109,17 +109,17 @@ impl ServerVersion {
         self.redis >= (7, 0, 0)
     }
 
-    /// Whether FLUSHALL takes ASYNC, and UNLINK is known.
-    pub fn async_flush(&self) -> bool {
-        self.redis >= (4, 0, 0)
-    }
-
-    /// Whether fields of hashes can have deadlines, and HPEXPIRETIME tells them.
+    /// Whether fields of hashes can have deadlines.
     pub fn field_deadlines(&self) -> bool {
         match self.flavor {
             Flavor::Valkey => self.own >= (9, 0, 0),
             _ => self.redis >= (7, 4, 0),
         }
+    }
+
+    /// Whether FLUSHALL takes ASYNC, and UNLINK is known.
+    pub fn async_flush(&self) -> bool {
+        self.redis >= (4, 0, 0)
     }
 
     /// Whether FUNCTION is known.

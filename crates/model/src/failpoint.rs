@@ -41,7 +41,7 @@ pub const FAILPOINTS: &[&str] = &[
     "position-moved",
     "snapshot-read",
     "snapshot-applied",
-    // Deadlines are settled: `engine/src/target/settle.rs`.
+    // Deadlines are settled: `engine/src/target/settle.rs`, `walk.rs`.
     "pass-begun",
     "keys-settled",
     "pass-ended",

@@ -1,5 +1,7 @@
 //! Keys with deadlines: none is lost to time, and the deadlines are right when the task says that it is in step.
 
+mod delay;
+
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use keyferry_testkit::{

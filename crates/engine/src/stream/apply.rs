@@ -10,7 +10,7 @@ use keyferry_rdb as rdb;
 use keyferry_resp::{Limits, request};
 use tokio::{
     sync::mpsc::{self, error::TryRecvError},
-    time::{Instant, timeout_at},
+    time::Instant,
 };
 
 use super::{expiry::Expiry, input::Input, older::Older};
@@ -179,10 +179,10 @@ impl<'a> Apply<'a> {
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {
                     self.hand_on(&batches, &mut spare).await?;
-                    match timeout_at(self.next_checkpoint(), chunks.recv()).await {
-                        Ok(Some(chunk)) => chunk,
-                        Ok(None) => break,
-                        Err(_) => continue,
+                    match self.next_chunk(&mut chunks).await {
+                        Some(Some(chunk)) => chunk,
+                        Some(None) => break,
+                        None => continue,
                     }
                 }
             };
@@ -207,6 +207,7 @@ impl<'a> Apply<'a> {
     }
 
     fn decode(&mut self) -> Result<Pause> {
+        self.look_at_delay();
         loop {
             if self.batch.is_full() && !self.in_transaction {
                 return Ok(Pause::BatchFull);
@@ -358,6 +359,7 @@ impl<'a> Apply<'a> {
     fn begin_stream(&mut self, from: u64) -> Phase {
         failpoint("snapshot-read");
         self.checkpoint.snapshot = None;
+        self.look_at_delay();
         self.stream_from = Some(from);
         self.batch.applied = Some(self.offset);
         tracing::info!(bytes = from, offset = self.offset, "the snapshot has been read");

@@ -4,7 +4,8 @@
 //! - a relative one (sources before 7.0 pass on EXPIRE, SETEX, SET EX ... as they were typed) would begin to count when
 //!   the target gets it, so it is made absolute from the time at which its bytes were received;
 //! - one that the source renews just before it passes would be over on the target before the renewal is there, so the
-//!   target gets all of them later by the grace. The source sends DEL when a key is over, which removes it on time.
+//!   target gets all of them later by the grace. The source sends DEL when a key is over, which removes it on time. While
+//!   the target is far behind, the grace is not enough, and they are held instead: see `crate::holding`.
 //!
 //! A condition (NX, XX, GT, LT) is taken off: the source only passes on what took effect, and deadlines on the target are not
 //! those that it was judged by. Except for fields of Valkey, which passes the condition on with all fields that were named:
@@ -17,6 +18,11 @@ use std::time::Duration;
 use keyferry_keyspace::{Flavor, ServerVersion};
 use keyferry_resp::{encode, request::Request};
 
+use crate::{
+    holding::Bounds,
+    target::{held, held_field},
+};
+
 /// What a rewrite depends on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expiry {
@@ -28,6 +34,12 @@ pub(crate) struct Expiry {
     pub(crate) restore_absttl: bool,
     /// The source passes on the fields for which a condition did not hold, too (Valkey).
     pub(crate) all_fields: bool,
+    /// With which delay deadlines are held; `None` for never.
+    pub(crate) hold: Option<Bounds>,
+    /// They are held now.
+    pub(crate) holds: bool,
+    /// How long the bytes have waited. Counted only while deadlines are held: it may be any time then.
+    pub(crate) age_ms: u64,
 }
 
 /// What has become of a command.
@@ -37,6 +49,8 @@ pub(crate) enum Rewritten {
     No,
     /// It was written with another deadline.
     Yes,
+    /// Likewise, of fields of a hash.
+    Field,
     /// Likewise, and it does nothing but move the deadline of a key, without a condition: 0 says that the key is gone.
     Deadline,
     /// It goes out as it is, and 0 says that the key is gone.
@@ -76,10 +90,19 @@ const UNIX_MILLIS: Unit = Unit { ms: 1, absolute: true };
 const KEY: &[u8] = b"PEXPIREAT";
 const FIELD: &[u8] = b"HPEXPIREAT";
 
-/// A field without a deadline lives for ever: nothing is later. Held deadlines: see `target/hold.rs`.
-const JUDGE: &[u8] = b"local at=tonumber(ARGV[1]) for i=4,#ARGV do \
-    local old=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i]) old=old and old[1] or -2 \
-    if old>=2^45 and old<2^45+2^42 then old=old-2^45+tonumber(ARGV[3]) end \
+/// Whose deadline it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Key,
+    Field,
+}
+
+/// A field without a deadline lives for ever: nothing is later. Of held deadlines, old or new, what they will be counts: see
+/// `target/hold.rs`.
+const JUDGE: &[u8] = b"local function real(at) \
+    if at>=2^45 and at<2^45+2^42 then return at-2^45+tonumber(ARGV[3]) end return at end \
+    local at=real(tonumber(ARGV[1])) for i=4,#ARGV do \
+    local old=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i]) old=real(old and old[1] or -2) \
     local set if ARGV[2]=='GT' then set=old>=0 and at>old else set=old==-1 or old>=0 and at<old end \
     if set then redis.call('HPEXPIREAT',KEYS[1],ARGV[1],'FIELDS',1,ARGV[i]) end end";
 
@@ -116,7 +139,15 @@ impl Expiry {
             set_pxat: target.set_pxat(),
             restore_absttl: target.restore_absttl(),
             all_fields: source.flavor == Flavor::Valkey,
+            hold: None,
+            holds: false,
+            age_ms: 0,
         }
+    }
+
+    /// Holds deadlines while the delay asks for it.
+    pub(crate) fn held_from(self, hold: Option<Bounds>) -> Self {
+        Self { hold, ..self }
     }
 
     /// Writes `request` with another deadline to `out`, or nothing when it goes out as it is.
@@ -132,6 +163,7 @@ impl Expiry {
             Some(Form::Persist) => Rewritten::Proof,
             Some(form) if self.apply(form, request, received_ms, out) => match form {
                 Form::Fixed { to: KEY, .. } => Rewritten::Deadline,
+                Form::Fixed { .. } | Form::FieldOption { .. } => Rewritten::Field,
                 _ => Rewritten::Yes,
             },
             _ => Rewritten::No,
@@ -141,7 +173,8 @@ impl Expiry {
     fn apply(&self, form: Form, request: &Request<'_>, now: u64, out: &mut Vec<u8>) -> bool {
         match form {
             Form::Fixed { unit, to } => {
-                let Some(at) = self.deadline(request.arg(2), unit, now) else { return false };
+                let of = if to == KEY { Of::Key } else { Of::Field };
+                let Some(at) = self.deadline(request.arg(2), unit, now, of) else { return false };
                 let end = if to == KEY { 3 } else { request.argc() };
                 // Of fields: `HPEXPIREAT key time [NX|XX|GT|LT] FIELDS numfields field ...`
                 let condition = request.arg(3).filter(|arg| to == FIELD && arg.len() == 2);
@@ -164,7 +197,7 @@ impl Expiry {
             }
             Form::SetEx(unit) => {
                 let (Some(key), Some(value)) = (request.arg(1), request.arg(3)) else { return false };
-                let Some(at) = self.deadline(request.arg(2), unit, now) else { return false };
+                let Some(at) = self.deadline(request.arg(2), unit, now, Of::Key) else { return false };
                 encode::array(out, 5);
                 [b"SET", key, value].iter().for_each(|arg| encode::bulk(out, arg));
                 self.option(out, at, now);
@@ -220,8 +253,8 @@ impl Expiry {
                 _ => {}
             }
         };
-        let (place, unit) = found;
-        let Some(at) = self.deadline(args.next().map(|(_, arg)| arg), unit, now) else { return false };
+        let ((place, unit), of) = (found, if per_field > 0 { Of::Field } else { Of::Key });
+        let Some(at) = self.deadline(args.next().map(|(_, arg)| arg), unit, now, of) else { return false };
         replace(out, request, |i, arg, out| {
             if i == place {
                 self.option(out, at, now);
@@ -236,9 +269,10 @@ impl Expiry {
         let absolute = request.args().skip(4).any(|arg| arg.eq_ignore_ascii_case(b"ABSTTL"));
         let unit = if absolute { UNIX_MILLIS } else { MILLIS };
         // 0 says that it never expires.
-        let Some(at) = self.deadline(request.arg(2).filter(|ttl| *ttl != b"0"), unit, now) else { return false };
+        let ttl = request.arg(2).filter(|ttl| *ttl != b"0");
+        let Some(at) = self.deadline(ttl, unit, now, Of::Key) else { return false };
         let add = self.restore_absttl && !absolute;
-        let ttl = if self.restore_absttl { at } else { left(at, now) };
+        let ttl = if self.restore_absttl { at } else { self.left(at, now) };
         // A target that does not know the word gets the time that is left instead.
         let unknown = |i: usize, arg: &[u8]| !self.restore_absttl && i > 3 && arg.eq_ignore_ascii_case(b"ABSTTL");
         let dropped = request.args().enumerate().filter(|&(i, arg)| unknown(i, arg)).count();
@@ -262,23 +296,32 @@ impl Expiry {
             encode::bulk_int(out, at);
         } else {
             encode::bulk(out, b"PX");
-            encode::bulk_int(out, left(at, now));
+            encode::bulk_int(out, self.left(at, now));
         }
     }
 
     /// The deadline for the target in Unix milliseconds; `None` when the text is no time, which the target shall judge.
-    fn deadline(&self, time: Option<&[u8]>, unit: Unit, now: u64) -> Option<i64> {
+    fn deadline(&self, time: Option<&[u8]>, unit: Unit, now: u64, of: Of) -> Option<i64> {
         let time = number(time?)?.saturating_mul(unit.ms);
         let at = if unit.absolute { time } else { time.saturating_add(now) };
         // What is over already may be renewed by what follows.
         let at = if self.grace_ms > 0 { at.max(now) } else { at };
-        i64::try_from(at.saturating_add(self.grace_ms)).ok()
+        let late = match of {
+            _ if !self.holds => at,
+            Of::Key => held(at),
+            Of::Field => held_field(at),
+        };
+        // What lives long has no other form: it has the grace.
+        let late = if late == at { at.saturating_add(self.grace_ms) } else { late };
+        i64::try_from(late).ok()
     }
-}
 
-/// Milliseconds from `now` to `at`, at least one: 0 is an error, or means never.
-fn left(at: i64, now: u64) -> i64 {
-    at.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX)).max(1)
+    /// Milliseconds from `now`, when the bytes came, to `at`; at least one: 0 is an error, or means never. A held deadline is
+    /// not to become later by all that they have waited.
+    fn left(&self, at: i64, now: u64) -> i64 {
+        let now = if self.holds { now.saturating_add(self.age_ms) } else { now };
+        at.saturating_sub(i64::try_from(now).unwrap_or(i64::MAX)).max(1)
+    }
 }
 
 fn number(text: &[u8]) -> Option<u64> {
@@ -294,93 +337,4 @@ fn replace(out: &mut Vec<u8>, request: &Request<'_>, mut write: impl FnMut(usize
 }
 
 #[cfg(test)]
-mod tests {
-    use keyferry_resp::{Limits, request::Scanner};
-
-    use super::*;
-
-    const NOW: u64 = 1_000_000;
-
-    fn rewrite(words: &str, expiry: Expiry) -> Option<String> {
-        let args: Vec<&[u8]> = words.split(' ').map(str::as_bytes).collect();
-        let (mut wire, mut out) = (Vec::new(), Vec::new());
-        encode::command(&mut wire, &args);
-        let request = Scanner::new(Limits::default()).next(&wire).unwrap().unwrap();
-        if matches!(expiry.rewrite(&request, NOW, &mut out), Rewritten::No | Rewritten::Proof) {
-            assert!(out.is_empty());
-            return None;
-        }
-        let request = Scanner::new(Limits::default()).next(&out).unwrap().unwrap();
-        assert_eq!(request.bytes().len(), out.len(), "one whole command");
-        Some(request.args().map(|a| String::from_utf8_lossy(a).into_owned()).collect::<Vec<_>>().join(" "))
-    }
-
-    #[test]
-    fn every_form() {
-        let new = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: false };
-        let old = Expiry { set_pxat: false, restore_absttl: false, ..new };
-        for (words, to_new, to_old) in [
-            ("EXPIRE k 10", "PEXPIREAT k 1015000", "PEXPIREAT k 1015000"),
-            ("pexpire k 10 NX", "PEXPIREAT k 1005010", "PEXPIREAT k 1005010"),
-            ("PEXPIREAT k 2000000 XX GT", "PEXPIREAT k 2005000", "PEXPIREAT k 2005000"),
-            ("EXPIREAT k 2000", "PEXPIREAT k 2005000", "PEXPIREAT k 2005000"),
-            ("PEXPIREAT k 2000000", "PEXPIREAT k 2005000", "PEXPIREAT k 2005000"),
-            ("HPEXPIREAT h 2000000 FIELDS 1 f", "HPEXPIREAT h 2005000 FIELDS 1 f", "HPEXPIREAT h 2005000 FIELDS 1 f"),
-            ("HEXPIRE h 1 gt FIELDS 1 f", "HPEXPIREAT h 1006000 FIELDS 1 f", "HPEXPIREAT h 1006000 FIELDS 1 f"),
-            ("HEXPIRE h 1 FIELDS 1 f", "HPEXPIREAT h 1006000 FIELDS 1 f", "HPEXPIREAT h 1006000 FIELDS 1 f"),
-            ("SETEX k 10 v", "SET k v PXAT 1015000", "SET k v PX 15000"),
-            ("PSETEX k 10 v", "SET k v PXAT 1005010", "SET k v PX 5010"),
-            ("SET k v EX 10 NX", "SET k v PXAT 1015000 NX", "SET k v PX 15000 NX"),
-            ("SET k v XX PXAT 2000000", "SET k v XX PXAT 2005000", "SET k v XX PX 1005000"),
-            ("SET k EX IFEQ PX EXAT 2000", "SET k EX IFEQ PX PXAT 2005000", "SET k EX IFEQ PX PX 1005000"),
-            ("SET PX EX PX 10", "SET PX EX PXAT 1005010", "SET PX EX PX 5010"),
-            ("GETEX k PX 10", "GETEX k PXAT 1005010", "GETEX k PX 5010"),
-            ("HSETEX h PX 10 FIELDS 1 EX 3", "HSETEX h PXAT 1005010 FIELDS 1 EX 3", "HSETEX h PX 5010 FIELDS 1 EX 3"),
-            ("HSETEX h FIELDS 1 EX 3 PX 10", "HSETEX h FIELDS 1 EX 3 PXAT 1005010", "HSETEX h FIELDS 1 EX 3 PX 5010"),
-            ("HGETEX h FIELDS 1 EX PX 10", "HGETEX h FIELDS 1 EX PXAT 1005010", "HGETEX h FIELDS 1 EX PX 5010"),
-            ("MSETEX 1 EX PX PX 10", "MSETEX 1 EX PX PXAT 1005010", "MSETEX 1 EX PX PX 5010"),
-            ("RESTORE k 10 p REPLACE", "RESTORE k 1005010 p REPLACE ABSTTL", "RESTORE k 5010 p REPLACE"),
-            ("RESTORE k 2000000 p ABSTTL", "RESTORE k 2005000 p ABSTTL", "RESTORE k 1005000 p"),
-            ("RESTORE k 900000 p ABSTTL", "RESTORE k 1005000 p ABSTTL", "RESTORE k 5000 p"),
-        ] {
-            assert_eq!(rewrite(words, new).as_deref(), Some(to_new), "{words}");
-            assert_eq!(rewrite(words, old).as_deref(), Some(to_old), "{words}");
-        }
-    }
-
-    /// Valkey passes on all fields that were named.
-    #[test]
-    fn conditions_on_fields_are_judged_again() {
-        let expiry = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: true };
-        let kept = rewrite("HPEXPIREAT h 2000000 NX FIELDS 2 f g", expiry).unwrap();
-        assert_eq!(kept, "HPEXPIREAT h 2005000 NX FIELDS 2 f g");
-        let judged = rewrite("HPEXPIREAT h 2000000 lt FIELDS 2 f g", expiry).unwrap();
-        let script = std::str::from_utf8(JUDGE).unwrap();
-        assert_eq!(judged, format!("EVAL {script} 1 h 2005000 LT 5000 f g"));
-    }
-
-    #[test]
-    fn all_else_goes_out_as_it_is() {
-        let expiry = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: false };
-        for words in [
-            "SET k v",
-            "SET k v NX",
-            "SET EX PX",
-            "SET k v KEEPTTL",
-            "GETEX k PERSIST",
-            "DEL EX PX 1",
-            "RESTORE k 0 p",
-            "HSETEX h FIELDS 1 PX 3",
-            "MSETEX 2 k v PX 10",
-            "MSETEX x k v PX 10",
-            "EXPIRE k x",
-            "EXPIRE k",
-            "HPEXPIREAT h",
-            "SETEX k 1",
-            "SET k v PX",
-            "PEXPIREAT k 99999999999999999999",
-        ] {
-            assert_eq!(rewrite(words, expiry), None, "{words}");
-        }
-    }
-}
+mod tests;

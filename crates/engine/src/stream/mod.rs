@@ -4,12 +4,13 @@
 //! - `on_item.rs`: what is done with each item of the snapshot.
 //! - `on_request.rs`: what is done with each command of the stream.
 //! - `input.rs`: the bytes that wait to be decoded; `databases.rs`: which database goes where;
-//!   `expiry.rs`: deadlines of the stream.
+//!   `expiry.rs`: deadlines of the stream; `holding.rs`: whether they are held.
 //! - `older/`: commands that the target's version does not know; `payload.rs`: values and libraries that they carry.
 
 mod apply;
 mod chosen;
 mod expiry;
+mod holding;
 mod input;
 mod older;
 mod on_item;

@@ -202,6 +202,7 @@ impl Apply<'_> {
         match self.expiry.rewrite(request, self.now_ms, &mut self.batch.bytes) {
             Rewritten::No => self.batch.bytes.extend_from_slice(request.bytes()),
             Rewritten::Yes => {}
+            Rewritten::Field => self.stats.note_field_deadline(),
             // What was left out cannot be found.
             Rewritten::Deadline if self.objects.may_lack_keys() => {}
             Rewritten::Deadline => self.batch.last_is(What::Deadline),

@@ -66,7 +66,7 @@ impl Apply<'_> {
             on_conflict: OnConflict::Replace,
             on_unsupported: self.restore.on_unsupported,
             place: self.restore.place.clone(),
-            deadlines: Deadlines::Later(self.expiry.grace_ms),
+            deadlines: if self.expiry.holds { Deadlines::Held } else { Deadlines::Later(self.expiry.grace_ms) },
         };
         let context = |e: Error| Error::new(e.kind(), format!("follow RESTORE at offset {}", self.offset)).caused_by(e);
         let mut rebuild = Rebuild::begin_whole(&restore, entry).map_err(context)?;

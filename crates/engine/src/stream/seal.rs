@@ -39,7 +39,8 @@ impl Apply<'_> {
             return Ok(());
         }
         let idle = self.batch.is_empty();
-        let batch = if self.guard.is_some() && idle && Instant::now() < self.due {
+        let due = self.has_to_say_held() || Instant::now() >= self.due;
+        let batch = if self.guard.is_some() && idle && !due {
             if self.batch.applied.is_none() {
                 return Ok(());
             }
@@ -62,7 +63,12 @@ impl Apply<'_> {
 
     /// Whether there is a position that no checkpoint says yet.
     fn has_moved(&self) -> bool {
-        self.checked != (self.offset, self.checkpoint.snapshot.map(|at| at.offset))
+        self.checked != (self.offset, self.checkpoint.snapshot.map(|at| at.offset)) || self.has_to_say_held()
+    }
+
+    /// Whether deadlines are held and no checkpoint says so yet.
+    fn has_to_say_held(&self) -> bool {
+        self.guard.is_some() && self.stats.has_to_say_held()
     }
 
     /// When a checkpoint has to be written though nothing comes in.
@@ -77,6 +83,7 @@ impl Apply<'_> {
     fn seal(&mut self) {
         let Some(guard) = &mut self.guard else { return };
         self.checkpoint.seq += 1;
+        self.stats.say_held(self.checkpoint.seq);
         let held = |flag: &AtomicBool| flag.load(Relaxed) && !self.stats.settled.load(Relaxed);
         let flags = Flags {
             held_keys: held(&self.stats.held_keys),

@@ -16,7 +16,7 @@ use keyferry_net::{Connection, Endpoint, Value};
 
 mod fields;
 
-use super::{refusal::ask, settle::scanned};
+use super::{refusal::ask, walk::scanned};
 use crate::checks::Facts;
 
 /// Keys that are looked at together: less than a millisecond of either server's time.

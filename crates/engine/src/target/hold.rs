@@ -3,7 +3,8 @@
 //! A key of the snapshot may be renewed by the stream, which is applied behind the whole snapshot, an hour later or more. A
 //! target is a primary and would have dropped the key by then. So every deadline of the snapshot is first written
 //! *held*: later by a fixed distance that nobody else writes. When the target has caught up, `settle.rs` takes the distance
-//! off again, and adds the grace.
+//! off again, and adds the grace. The same is done with the deadlines of the stream, and those that the target has
+//! already, while the target is far behind: see `holding.rs`.
 //!
 //! Invariants:
 //! - A held deadline says by itself that it is held and what it really is. Nothing is kept beside it: it goes along when
@@ -43,7 +44,7 @@ pub(crate) const SETTLE_KEYS: &[u8] = b"if redis.replicate_commands then redis.r
     local len=redis.call('HLEN',key) \
     if len>most then large[#large+1]=key else \
     local names=redis.call('HKEYS',key) \
-    for j,left in ipairs(redis.call('HPTTL',key,'FIELDS',len,unpack(names))) do \
+    for j,left in ipairs(#names>0 and redis.call('HPTTL',key,'FIELDS',#names,unpack(names)) or {}) do \
     if left>=2^45-2^41 and left<2^45+2^42 then n=n+1 \
     if left<2^45 then redis.call('HPEXPIRE',key,ms(0),'FIELDS',1,names[j]) else \
     local at=redis.call('HPEXPIRETIME',key,'FIELDS',1,names[j])[1] \
@@ -64,10 +65,55 @@ pub(crate) const SETTLE_FIELDS: &[u8] = b"if redis.replicate_commands then redis
     redis.call(left>2^45 and 'HPEXPIREAT' or 'HPEXPIRE',KEYS[1],at,'FIELDS',1,names[i]) end end \
     return n";
 
+/// The inverse of [`SETTLE_KEYS`] for deadlines that have the grace: settled, they are again what they were. One of a key that
+/// is over already is held like any other. `KEYS[1]` is the checkpoint, in database `ARGV[3]`; the keys are in `ARGV[4]`.
+///
+/// Nothing is done, and 0 is answered, unless the checkpoint is that of `ARGV[1]`, epoch and holder, and covers its batch
+/// `ARGV[2]`, and says that deadlines are held: whoever takes over settles them.
+pub(crate) const HOLD_KEYS: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() end \
+    redis.call('SELECT',ARGV[3]) local v,s=redis.call('HGET',KEYS[1],'v'),0 redis.call('SELECT',ARGV[4]) \
+    if not v or string.sub(v,5,12)..string.sub(v,21,28)~=ARGV[1] or math.floor(string.byte(v,29)/2)%2==0 then return 0 end \
+    for i=20,13,-1 do s=s*256+string.byte(v,i) end if s<tonumber(ARGV[2]) then return 0 end \
+    local grace,most,n,seen,large=tonumber(ARGV[5]),tonumber(ARGV[7]),0,0,{} \
+    local function ms(time) return string.format('%.0f',time-grace) end \
+    local exact=type(redis.pcall('PEXPIRETIME',KEYS[1]))=='number' \
+    for i=2,#KEYS do local key=KEYS[i] \
+    local left=redis.call('PTTL',key) \
+    if left>=0 and left-grace<2^44-2^41 then n=n+1 \
+    if exact then redis.call('PEXPIREAT',key,ms(redis.call('PEXPIRETIME',key)+2^52)) \
+    else redis.call('PEXPIRE',key,ms(left+2^52)) end end \
+    if ARGV[6]=='1' and redis.call('TYPE',key).ok=='hash' then \
+    local len=redis.call('HLEN',key) \
+    if len>most then large[#large+1]=key else \
+    local names=redis.call('HKEYS',key) \
+    for j,at in ipairs(#names>0 and redis.call('HPEXPIRETIME',key,'FIELDS',#names,unpack(names)) or {}) do \
+    if at>0 and at-grace<2^42 then n=n+1 \
+    redis.call('HPEXPIREAT',key,ms(at+2^45),'FIELDS',1,names[j]) end end \
+    seen=seen+len if seen>most then return {n,i-1,large} end end end end \
+    return {n,#KEYS-1,large}";
+
+/// The same for the fields `ARGV[6]` and on of the hash `KEYS[2]`, when it still is one.
+pub(crate) const HOLD_FIELDS: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() end \
+    redis.call('SELECT',ARGV[3]) local v,s=redis.call('HGET',KEYS[1],'v'),0 redis.call('SELECT',ARGV[4]) \
+    if not v or string.sub(v,5,12)..string.sub(v,21,28)~=ARGV[1] or math.floor(string.byte(v,29)/2)%2==0 then return 0 end \
+    for i=20,13,-1 do s=s*256+string.byte(v,i) end if s<tonumber(ARGV[2]) then return 0 end \
+    if redis.call('TYPE',KEYS[2]).ok~='hash' then return 0 end \
+    local grace,n,names=tonumber(ARGV[5]),0,{} \
+    for i=6,#ARGV do names[i-5]=ARGV[i] end \
+    for i,at in ipairs(redis.call('HPEXPIRETIME',KEYS[2],'FIELDS',#names,unpack(names))) do \
+    if at>0 and at-grace<2^42 then n=n+1 \
+    redis.call('HPEXPIREAT',KEYS[2],string.format('%.0f',at-grace+2^45),'FIELDS',1,names[i]) end end \
+    return n";
+
 /// The held form of a key's deadline. One that reads as held already has come from a target that was never settled, and is
 /// settled here.
 pub(crate) fn held(at: u64) -> u64 {
     if at < KEY_BEFORE { at + KEY } else { at }
+}
+
+/// The held form of a field's deadline.
+pub(crate) fn held_field(at: u64) -> u64 {
+    if at < FIELD_BEFORE { at + FIELD } else { at }
 }
 
 #[cfg(test)]
@@ -80,6 +126,11 @@ mod tests {
             let script = std::str::from_utf8(script).unwrap();
             assert!(script.contains("left>=2^45-2^41 and left<2^45+2^42"), "{script}");
         }
+        for script in [HOLD_KEYS, HOLD_FIELDS] {
+            let script = std::str::from_utf8(script).unwrap();
+            assert!(script.contains("at>0 and at-grace<2^42") && script.contains("2^45"), "{script}");
+        }
+        assert!(std::str::from_utf8(HOLD_KEYS).unwrap().contains("left>=0 and left-grace<2^44-2^41"));
         assert!(std::str::from_utf8(SETTLE_KEYS).unwrap().contains("left>=2^52-2^41 and left<2^52+2^44"));
         assert_eq!((KEY, KEY_BEFORE, FIELD, FIELD_BEFORE), (1 << 52, 1 << 44, 1 << 45, 1 << 42));
         // Up to the year 2039 a deadline of 1970, held, is still taken for one.

@@ -141,8 +141,9 @@ impl Rebuild {
         if entry.kind.has_field_ttl() {
             if !target.field_ttl {
                 restore.degraded("hash field deadline");
-            } else if restore.deadlines == Deadlines::Held {
-                restore.stats.held_fields.store(true, Relaxed);
+            } else {
+                restore.stats.field_deadlines.store(true, Relaxed);
+                restore.stats.held_fields.fetch_or(restore.deadlines == Deadlines::Held, Relaxed);
             }
         }
         let expire_ms = entry.expire_ms.map_or(0, |at| restore.deadline(at));

@@ -1,45 +1,54 @@
-//! Setting the deadlines of the snapshot right when the target has caught up; see `hold.rs`.
+//! Setting deadlines right when the target has caught up, and holding them when it has fallen behind; see `hold.rs` and
+//! `holding.rs`.
 //!
-//! The keys of the target are gone through with SCAN while the stream goes on. What the stream moves meanwhile may be missed:
-//! the stream settles what a RENAME, MOVE or COPY has made by itself from the moment on at which settling begins, and counts
-//! what else may move keys ([`Stats::moves`]).
+//! The keys of the target are gone through while the stream goes on (`walk.rs`). What the stream moves meanwhile may be
+//! missed: the stream settles what a RENAME, MOVE or COPY has made by itself from the moment on at which settling begins,
+//! and counts what else may move keys ([`Stats::moves`]). A pass that holds may miss it.
 //!
 //! Invariants:
-//! - It begins when everything that was written at the source while the copy ran is on the target.
-//! - It has ended when a whole pass has found nothing and nothing was moved while it went by.
+//! - Settling begins when everything that was written at the source while deadlines were held is on the target.
+//! - It has ended when a whole pass has found nothing, and nothing was moved and no hold began while it went by.
+//! - A pass holds nothing before the checkpoint on the target says that deadlines are held, and nothing for a task that
+//!   somebody else has: what is held is always settled by someone.
 
 use std::{
+    cell::Cell,
+    future::pending,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
 
-use keyferry_keyspace::{info, objects::Objects};
+use keyferry_keyspace::objects::Objects;
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
-use keyferry_net::{Connection, Endpoint, Value};
+use keyferry_net::Connection;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    hold::{SETTLE_FIELDS, SETTLE_KEYS},
+    hold::SETTLE_KEYS,
+    position::Place,
     refusal::ask,
+    walk::{Change, FIELDS, Pass, Walk},
 };
-use crate::{Stats, backoff::Backoff};
+use crate::{Stats, holding::Bounds};
 
-/// Keys that are looked at in one script: less than a millisecond of the target's time.
-const KEYS: &[u8] = b"500";
-/// Fields likewise: some milliseconds. A hash with more of them is looked at in steps.
-pub(crate) const FIELDS: &[u8] = b"500";
-/// How often it is looked whether the target has caught up.
+/// How often it is looked how far the target is behind.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Takes held deadlines back when the target has caught up.
+/// Takes held deadlines back when the target has caught up, and holds them when it is far behind.
 pub(crate) struct Settler<'a> {
-    pub(crate) endpoint: &'a Endpoint,
+    pub(crate) place: Place<'a>,
     pub(crate) stats: &'a Stats,
     pub(crate) objects: &'a Objects,
     pub(crate) grace: Duration,
     pub(crate) retry_window: Option<Duration>,
     pub(crate) stop: &'a CancellationToken,
+    /// That of the last connection.
+    pub(crate) epoch: &'a Cell<u64>,
+    /// When the stream holds deadlines.
+    pub(crate) hold: Option<Bounds>,
+    /// What the target has may be held. Otherwise keys were kept whose deadlines are not the source's.
+    pub(crate) owns_keys: bool,
 }
 
 /// Asks the target, without changing anything, whether it lets deadlines be settled.
@@ -60,172 +69,92 @@ pub(crate) async fn try_out(conn: &mut Connection) -> Result<()> {
 }
 
 impl Settler<'_> {
-    /// Waits until the target has caught up, then goes through its keys until no held deadline is left, or until `stop`.
+    /// Holds and settles deadlines as the delay asks for it, until `stop`.
     ///
     /// Errors: those that trying again cannot help, such as `Permission`.
     pub(crate) async fn run(self) -> Result<()> {
         tokio::select! {
             biased;
             () = self.stop.cancelled() => Ok(()),
-            result = self.settle_whenever_needed() => result,
+            () = self.watch() => Ok(()),
+            result = Box::pin(self.work()) => result,
         }
     }
 
-    /// A target that has fallen back may have held deadlines again. It never ends but with an error.
-    async fn settle_whenever_needed(&self) -> Result<()> {
+    /// Looks at the delay, also while a pass goes by. It never ends.
+    async fn watch(&self) {
+        let Some(bounds) = self.hold else { return pending().await };
         loop {
-            if !self.stats.is_settled() && self.stats.has_caught_up() {
+            self.stats.watch_delay(bounds);
+            sleep(LOOK).await;
+        }
+    }
+
+    /// A target that has fallen back may have held deadlines again, and others not any more. It never ends but with an error.
+    async fn work(&self) -> Result<()> {
+        let mut held = None;
+        loop {
+            let round = self.stats.round();
+            if self.stats.is_holding() {
+                if self.owns_keys && held != Some(round) && self.hold().await? {
+                    held = Some(round);
+                }
+            } else if !self.stats.is_settled() && self.stats.has_caught_up() {
                 self.settle().await?;
             }
             sleep(LOOK).await;
         }
     }
 
+    /// Holds what was written before holding began; `false` when that is to be tried again.
+    async fn hold(&self) -> Result<bool> {
+        let seq = self.stats.held_seq.get();
+        // What was decoded before is on the target with this batch.
+        if seq == 0 || !self.stats.is_copied() || self.stats.has_lost_target() {
+            return Ok(false);
+        }
+        let mut walk = Walk::new(self, Change::Hold { seq }, self.stats.held_fields.load(Relaxed));
+        while !walk.may_hold().await? {
+            if !walk.goes_on() {
+                return Ok(false);
+            }
+            sleep(LOOK).await;
+        }
+        match walk.all().await? {
+            Pass::Whole(deadlines) => {
+                tracing::debug!(deadlines, "what was on the target is held");
+                Ok(true)
+            }
+            Pass::Cut => Ok(false),
+        }
+    }
+
     async fn settle(&self) -> Result<()> {
         let mut found = 0;
-        let generation = self.stats.generation.get();
-        while !self.stats.is_settled() && self.stats.generation.get() == generation {
+        let round = self.stats.round();
+        while !self.stats.is_settled() && self.stats.round() == round {
             // What was decoded before this moment is on the target behind this wait, counted or settled by the stream.
             self.stats.settling.store(true, Relaxed);
             let moves = self.stats.moves.get();
             let begun = Instant::now();
             while !self.stats.has_applied_since(begun) {
-                if self.stats.generation.get() != generation {
+                if self.stats.round() != round {
                     return Ok(());
                 }
                 sleep(LOOK).await;
             }
             failpoint("pass-begun");
-            let n = self.pass().await?;
+            let pass = Walk::new(self, Change::Settle, self.stats.held_fields.load(Relaxed)).all().await?;
+            let Pass::Whole(n) = pass else { return Ok(()) };
             failpoint("pass-ended");
             found += n;
-            let same = self.stats.generation.get() == generation;
+            let same = self.stats.round() == round;
             if n == 0 && same && self.stats.moves.get() == moves {
-                tracing::info!(deadlines = found, "the deadlines of the snapshot are no longer held");
+                tracing::info!(deadlines = found, "no deadline is held any more");
                 failpoint("settled");
                 self.stats.settled.store(true, Relaxed);
             }
         }
         Ok(())
     }
-
-    /// Goes through all chosen databases once; answers how many deadlines were held.
-    async fn pass(&self) -> Result<u64> {
-        let mut target = Target { settler: self, conn: None, db: 0, lost: 0 };
-        let Value::Bulk(text) = target.ask(&[b"INFO", b"keyspace"]).await? else { return Err(odd()) };
-        let mut found = 0;
-        for db in info::keyspace(&text).map(|k| k.db.0).filter(|&db| self.objects.source_database(db).is_some()) {
-            (target.db, target.conn) = (db, None);
-            found += target.database().await?;
-        }
-        // A server that was restarted may go through its keys in another order.
-        Ok(found + target.lost)
-    }
-}
-
-/// A connection that is opened again where it is lost.
-struct Target<'a> {
-    settler: &'a Settler<'a>,
-    conn: Option<Connection>,
-    db: u32,
-    /// How often it was lost.
-    lost: u64,
-}
-
-impl Target<'_> {
-    async fn ask(&mut self, args: &[&[u8]]) -> Result<Value> {
-        let Settler { endpoint, stats, retry_window, stop, .. } = *self.settler;
-        let mut backoff = Backoff::new(retry_window);
-        loop {
-            let reply = async {
-                let conn = match &mut self.conn {
-                    Some(conn) => conn,
-                    none => {
-                        let conn = none.insert(Connection::open(endpoint).await?);
-                        ask(conn, &[b"SELECT", self.db.to_string().as_bytes()]).await?;
-                        conn
-                    }
-                };
-                ask(conn, args).await
-            };
-            let error = match reply.await {
-                Ok(value) => return Ok(value),
-                Err(e) => e,
-            };
-            tracing::warn!(error = %error, "going through the target's deadlines again");
-            stats.note_error(&error);
-            (self.conn, self.lost) = (None, self.lost + 1);
-            backoff.again(error, stop).await?;
-        }
-    }
-
-    async fn database(&mut self) -> Result<u64> {
-        let grace = self.settler.grace.as_millis().to_string();
-        let fields: &[u8] = if self.settler.stats.held_fields.load(Relaxed) { b"1" } else { b"0" };
-        let (mut cursor, mut found) = (b"0".to_vec(), 0);
-        loop {
-            let (next, keys) = scanned(self.ask(&[b"SCAN", &cursor, b"COUNT", KEYS]).await?)?;
-            let mut rest = &keys[..];
-            while !rest.is_empty() {
-                let count = rest.len().to_string();
-                let mut args: Vec<&[u8]> = vec![b"EVAL", SETTLE_KEYS, count.as_bytes()];
-                args.extend(rest.iter().map(Vec::as_slice));
-                args.extend([grace.as_bytes(), fields, FIELDS]);
-                let Value::Array(reply) = self.ask(&args).await? else { return Err(odd()) };
-                failpoint("keys-settled");
-                let [Value::Int(n), Value::Int(seen), Value::Array(large)] = &reply[..] else { return Err(odd()) };
-                found += count_of(*n);
-                for key in large.iter().filter_map(Value::as_bytes) {
-                    found += self.hash(key, grace.as_bytes()).await?;
-                }
-                rest = &rest[usize::try_from(*seen).unwrap_or_default().clamp(1, rest.len())..];
-            }
-            if next == b"0" {
-                return Ok(found);
-            }
-            cursor = next;
-        }
-    }
-
-    async fn hash(&mut self, key: &[u8], grace: &[u8]) -> Result<u64> {
-        let (mut cursor, mut found) = (b"0".to_vec(), 0);
-        loop {
-            let (next, names) = match self.ask(&[b"HSCAN", key, &cursor, b"COUNT", FIELDS, b"NOVALUES"]).await {
-                Ok(reply) => scanned(reply)?,
-                // The stream has put something else in its place.
-                Err(e) if e.kind() == ErrorKind::CommandRefused => return Ok(found + 1),
-                Err(e) => return Err(e),
-            };
-            // A step of a table may give many more than were asked for, a script can take some thousands.
-            for names in names.chunks(1000) {
-                let mut args: Vec<&[u8]> = vec![b"EVAL", SETTLE_FIELDS, b"1", key, grace];
-                args.extend(names.iter().map(Vec::as_slice));
-                let Value::Int(n) = self.ask(&args).await? else { return Err(odd()) };
-                found += count_of(n);
-            }
-            if next == b"0" {
-                return Ok(found);
-            }
-            cursor = next;
-        }
-    }
-}
-
-/// The next cursor and the names that a SCAN gives.
-pub(super) fn scanned(reply: Value) -> Result<(Vec<u8>, Vec<Vec<u8>>)> {
-    let Value::Array(parts) = reply else { return Err(odd()) };
-    let Ok([Value::Bulk(cursor), Value::Array(names)]) = <[Value; 2]>::try_from(parts) else { return Err(odd()) };
-    let names = names.into_iter().map(|name| match name {
-        Value::Bulk(name) => Ok(name),
-        _ => Err(odd()),
-    });
-    Ok((cursor, names.collect::<Result<_>>()?))
-}
-
-fn count_of(n: i64) -> u64 {
-    u64::try_from(n).unwrap_or_default()
-}
-
-fn odd() -> Error {
-    Error::new(ErrorKind::Protocol(Side::Target), "go through the target's deadlines: an unexpected reply")
 }

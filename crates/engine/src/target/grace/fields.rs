@@ -5,7 +5,7 @@ use keyferry_model::{ErrorKind, Result, Side};
 use keyferry_net::{Connection, Value};
 
 use super::{key_at, odd};
-use crate::target::{refusal::ask, settle::scanned};
+use crate::target::{refusal::ask, walk::scanned};
 
 /// Fields that are looked at in one step.
 const FIELDS: &[u8] = b"500";
