@@ -4,7 +4,6 @@
 //! - A batch never ends within a transaction of the source, and its checkpoint never stands within a value.
 //! - When no chunk waits, what has been decoded is handed on at once: the delay at a low rate is one pass of the loop.
 
-use keyferry_keyspace::objects::Objects;
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_rdb as rdb;
 use keyferry_resp::{Limits, request};
@@ -28,7 +27,7 @@ const MAX_VALUE: u64 = 1 << 48;
 
 /// What a stream is to become.
 pub(crate) struct Plan<'a> {
-    pub(crate) objects: &'a Objects,
+    pub(crate) objects: &'a keyferry_keyspace::objects::Objects,
     pub(crate) expiry: Expiry,
     pub(crate) older: Older,
     /// How the end of the snapshot is known.
@@ -82,7 +81,7 @@ enum Read {
 pub(crate) struct Apply<'a> {
     pub(super) stats: &'a Stats,
     pub(super) restore: Restore<'a>,
-    pub(super) objects: &'a Objects,
+    pub(super) objects: &'a keyferry_keyspace::objects::Objects,
     pub(super) expiry: Expiry,
     pub(super) older: Older,
     /// Database that the source has selected.
