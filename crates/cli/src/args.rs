@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 use keyferry_precheck::Item;
 
-use crate::{check::CheckArgs, rdb_tool};
+use crate::{check::CheckArgs, chosen::ChosenArgs, rdb_tool};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -19,7 +19,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Copy everything that SOURCE holds to TARGET, then follow every write.
-    Sync(SyncArgs),
+    Sync(Box<SyncArgs>),
     /// Look at both sides, and say what would go wrong; nothing is written.
     Check(CheckArgs),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
@@ -42,6 +42,8 @@ pub(crate) struct SyncArgs {
     /// Name of the task; two processes on this machine cannot run the same task [default: made of both addresses].
     #[arg(long, value_name = "NAME", value_parser = task_name)]
     pub(crate) task: Option<String>,
+    #[command(flatten)]
+    pub(crate) chosen: ChosenArgs,
     /// What happens to keys that TARGET holds already: abort, ignore, replace or clear.
     #[arg(long, value_name = "STRATEGY", default_value = "abort")]
     pub(crate) on_conflict: OnConflict,

@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod chosen;
 mod logging;
 mod rdb_tool;
 mod report;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
     secrets::hide_from_process_list();
     let cli = args::Cli::parse();
     match cli.command {
-        args::Command::Sync(args) => sync::main(args),
+        args::Command::Sync(args) => sync::main(*args),
         args::Command::Check(args) => check::main(&args),
         args::Command::Rdb(args) => rdb_tool::main(&args),
     }

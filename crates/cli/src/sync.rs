@@ -88,9 +88,15 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
         let what = "load a file: there is nothing to follow, and its databases keep their numbers";
         return Err(Error::new(ErrorKind::BadUrl, what));
     }
+    let of_urls = match &source {
+        Source::Server(source) => source.db.map(|db| (db, target.db.unwrap_or(db))),
+        Source::File(_) => None,
+    };
+    let objects = args.chosen.objects(of_urls, args.on_conflict)?;
     let task = args.task.clone().unwrap_or_else(|| default_task(source.server(), &target));
     let lock = TaskLock::take(args.state_dir.as_deref(), &task)?;
     let spec = SyncSpec {
+        objects,
         on_conflict: args.on_conflict,
         on_unsupported: args.on_unsupported,
         full_only: args.full_only,

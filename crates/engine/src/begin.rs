@@ -64,8 +64,17 @@ pub(crate) struct Task<'a> {
 
 impl<'a> Task<'a> {
     pub(crate) fn place(&self) -> Place<'a> {
-        let db = self.source.db.map_or(0, |db| self.target.db.unwrap_or(db));
+        // In a database that is chosen: with those it goes when they are emptied.
+        let databases = self.spec.objects.databases().unwrap_or_default();
+        let db = databases.iter().map(|(_, to)| *to).min().unwrap_or(0);
         Place { endpoint: self.target, task: &self.spec.task, db, holder: self.holder }
+    }
+
+    /// What the checkpoint keeps of what is chosen.
+    fn chosen(&self) -> Option<u32> {
+        let objects = &self.spec.objects;
+        let only_databases = objects.is_whole() && !objects.may_lack_keys();
+        self.source.db.filter(|_| only_databases).or_else(|| Checkpoint::chosen_by(objects))
     }
 
     /// `restart`: forget where the task was. `again`: this process has written to the target before, which therefore is not
@@ -83,7 +92,7 @@ impl<'a> Task<'a> {
             Err(e) => return Err(e),
         };
         let mut target_conn = Connection::open(target).await?;
-        let facts = checks::ask(&mut source_conn, &mut target_conn, source, target).await?;
+        let facts = checks::ask(&mut source_conn, &mut target_conn, source, target, &spec.objects).await?;
         let place = self.place();
         target_conn.command(&[b"SELECT", place.db.to_string().as_bytes()]).await?;
         let found = match place.read(&mut target_conn).await {
@@ -103,7 +112,7 @@ impl<'a> Task<'a> {
             found => matches!(found, Found::Forgotten),
         };
         let ours = forgotten.then_some(place.db);
-        let owner = match checks::target_is_empty(&mut target_conn, target, target.db.or(source.db), ours).await {
+        let owner = match checks::target_is_empty(&mut target_conn, target, &spec.objects, ours).await {
             Ok(()) => true,
             // The position is gone and the data is there: somebody uses it.
             Err(e) if e.kind() != ErrorKind::NotEmpty || again || spec.on_conflict == OnConflict::Abort => {
@@ -152,8 +161,8 @@ impl<'a> Task<'a> {
             let what = format!("go on with task `{}` behind offset {}", self.spec.task, old.offset);
             return Err(Error::new(ErrorKind::Broken, what));
         }
-        if old.chosen != self.source.db {
-            let what = format!("go on with task `{}`: it copies other databases", self.spec.task);
+        if old.chosen != self.chosen() {
+            let what = format!("go on with task `{}`: it has begun with other rules of what is chosen", self.spec.task);
             return Err(Error::new(ErrorKind::Checkpoint, what));
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What is asked of both sides before anything is written.
 
-use keyferry_keyspace::{Flavor, ServerVersion, info};
+use keyferry_keyspace::{Flavor, ServerVersion, info, objects::Objects};
 use keyferry_model::{Error, ErrorKind, Result, Side, SyncSpec};
 use keyferry_net::{Connection, Endpoint, Value};
 
@@ -39,10 +39,14 @@ pub(crate) async fn ask(
     target_conn: &mut Connection,
     source: &Endpoint,
     target: &Endpoint,
+    objects: &Objects,
 ) -> Result<Facts> {
     if target.db.is_some() && source.db.is_none() {
         let what = "read the URLs: a database is chosen on the target but not on the source";
         return Err(Error::new(ErrorKind::BadUrl, what));
+    }
+    if source.db.is_some_and(|db| objects.database(db) != Some(target.db.unwrap_or(db))) {
+        return Err(Error::new(ErrorKind::Internal, "choose the database of the URLs: the rules say something else"));
     }
     let source_info = source_conn.info("all").await?;
     let target_info = target_conn.info("all").await?;
@@ -55,17 +59,13 @@ pub(crate) async fn ask(
         let what = format!("read INFO of the source {source}: it does not tell its replication offset");
         return Err(Error::new(ErrorKind::Protocol(Side::Source), what));
     }
-    let source_keys = info::keyspace(source_info.as_bytes())
-        .filter(|k| source.db.is_none_or(|db| db == k.db.0))
-        .map(|k| k.keys)
-        .sum();
+    let source_keys =
+        info::keyspace(source_info.as_bytes()).filter(|k| objects.database(k.db.0).is_some()).map(|k| k.keys).sum();
     // The first database beyond the target's last one would stop the copy in its middle.
-    if let Some(highest) = info::keyspace(source_info.as_bytes()).map(|k| k.db.0).max().filter(|_| source.db.is_none())
-    {
+    let found = info::keyspace(source_info.as_bytes()).filter_map(|k| objects.database(k.db.0));
+    let named = objects.databases().unwrap_or_default().iter().map(|(_, to)| *to);
+    if let Some(highest) = found.chain(named).max() {
         select(target_conn, target, highest).await?;
-    }
-    if let Some(db) = target.db.or(source.db) {
-        select(target_conn, target, db).await?;
     }
     select(target_conn, target, 0).await?;
     tracing::info!(
@@ -176,12 +176,12 @@ async fn select(conn: &mut Connection, endpoint: &Endpoint, db: u32) -> Result<(
 pub(crate) async fn target_is_empty(
     conn: &mut Connection,
     target: &Endpoint,
-    chosen: Option<u32>,
+    objects: &Objects,
     ours: Option<u32>,
 ) -> Result<()> {
     let text = conn.info("keyspace").await?;
     let held: Vec<String> = info::keyspace(text.as_bytes())
-        .filter(|k| k.keys > u64::from(ours == Some(k.db.0)) && chosen.is_none_or(|db| db == k.db.0))
+        .filter(|k| k.keys > u64::from(ours == Some(k.db.0)) && objects.source_database(k.db.0).is_some())
         .map(|k| format!("{} in database {}", k.keys, k.db))
         .collect();
     if !held.is_empty() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side};
 use tokio_util::sync::CancellationToken;
 
-use crate::{backoff::Backoff, begin::Task, checks::Facts, run::drained, stream::Databases, target::take_off};
+use crate::{backoff::Backoff, begin::Task, checks::Facts, run::drained, target::take_off};
 
 /// Taking the grace off is given up behind this: what keeps it only lives longer.
 const TIDY: Duration = Duration::from_secs(60);
@@ -66,7 +66,7 @@ impl Task<'_> {
 
     /// Makes deadlines what they are at the source. Only behind the end of the task: from here on nothing follows that could
     /// renew a key too late. Whatever hinders it is no failure of the task.
-    pub(crate) async fn take_grace_off(&self, facts: &Facts, databases: Databases, stop: &CancellationToken) {
+    pub(crate) async fn take_grace_off(&self, facts: &Facts, stop: &CancellationToken) {
         // A key that was kept may have any deadline of its own.
         if self.spec.ttl_grace.is_zero() || self.spec.on_conflict == OnConflict::Ignore {
             return;
@@ -76,7 +76,7 @@ impl Task<'_> {
             let taken = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                taken = take_off(self.source, self.target, facts, databases, self.spec.ttl_grace) => taken,
+                taken = take_off(self.source, self.target, facts, &self.spec.objects, self.spec.ttl_grace) => taken,
             };
             let error = match taken {
                 Ok(keys) => {

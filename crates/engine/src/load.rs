@@ -11,7 +11,7 @@ use crate::{
     Outcome, Stats, checks,
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
     source::{CHUNK, Chunk, Framing},
-    stream::{Apply, Databases, Expiry, Older, Plan},
+    stream::{Apply, Expiry, Older, Plan},
     target::{Checkpoint, Deadlines, Lane, Modules, Restore, place},
 };
 
@@ -45,7 +45,7 @@ async fn load_file(
     let server = checks::ask_target(&mut conn, target).await?;
     let modules = Modules::ask(&mut conn, &server).await?;
     if spec.on_conflict == OnConflict::Abort {
-        checks::target_is_empty(&mut conn, target, None, None).await?;
+        checks::target_is_empty(&mut conn, target, &spec.objects, None).await?;
     }
     stats.snapshot_len.set(len);
     stats.set_phase(Phase::FullSync);
@@ -68,7 +68,7 @@ async fn load_file(
     let expiry = Expiry::new(Duration::ZERO, &server, &server);
     let older = Older::new(&server, &server, spec.on_unsupported, &restore.place);
     let plan = Plan {
-        databases: Databases::All,
+        objects: &spec.objects,
         expiry,
         older,
         framing: Framing::Length(len),

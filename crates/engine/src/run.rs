@@ -24,7 +24,6 @@ use crate::{
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::lock,
-    stream::Databases,
     target::Settler,
 };
 
@@ -168,7 +167,7 @@ impl Task<'_> {
 
     /// Runs all parts until the first of them fails or the work is done; `None` when it is to be begun again at once.
     async fn follow(&self, begun: Begun, stop: &CancellationToken) -> Result<Option<Outcome>> {
-        let Self { source, target, spec, stats, .. } = *self;
+        let Self { source, spec, stats, .. } = *self;
         let Begun { facts, link, spool, conn, checkpoint } = begun;
         let spool::Spool { writer, reader, handle } = spool;
         let head = *handle.head();
@@ -195,7 +194,6 @@ impl Task<'_> {
         }
         // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
         let done = stop.child_token();
-        let databases = Databases::new(source.db, target.db);
         let receiver = Receiver {
             endpoint: source,
             stats,
@@ -207,20 +205,12 @@ impl Task<'_> {
             stop: &done,
         };
         let epoch = Cell::new(checkpoint.epoch);
-        let sessions = Sessions {
-            task: *self,
-            facts: &facts,
-            databases,
-            framing,
-            spool: handle.clone(),
-            done: &done,
-            stop,
-            epoch: &epoch,
-        };
+        let sessions =
+            Sessions { task: *self, facts: &facts, framing, spool: handle.clone(), done: &done, stop, epoch: &epoch };
         let settler = Settler {
             place: self.place(),
             stats,
-            databases,
+            objects: &spec.objects,
             grace: spec.ttl_grace,
             retry_window: spec.retry_window,
             stop: &done,
@@ -267,7 +257,7 @@ impl Task<'_> {
         // The spool behind the checkpoint: without that it means nothing.
         spool::remove(&spec.spool_dir)?;
         if outcome == Outcome::Synced {
-            self.take_grace_off(&facts, databases, stop).await;
+            self.take_grace_off(&facts, stop).await;
         }
         Ok(Some(outcome))
     }

@@ -23,7 +23,7 @@ use crate::{
     checks::Facts,
     run::{BATCHES, CHUNKS, SPARE},
     source::{Chunk, Framing},
-    stream::{Apply, Databases, Expiry, Older, Plan},
+    stream::{Apply, Expiry, Older, Plan},
     target::{Checkpoint, Deadlines, Guard, Lane, Restore, place},
 };
 
@@ -31,7 +31,6 @@ use crate::{
 pub(crate) struct Sessions<'a> {
     pub(crate) task: Task<'a>,
     pub(crate) facts: &'a Facts,
-    pub(crate) databases: Databases,
     pub(crate) framing: Framing,
     pub(crate) spool: Handle,
     /// Cancelled by whoever finds that the work is done.
@@ -149,10 +148,11 @@ impl Sessions<'_> {
             deadlines: if self.facts.holds(spec) { Deadlines::Held } else { Deadlines::Exact },
         };
         let older = Older::new(&self.facts.source, &self.facts.target, spec.on_unsupported, &restore.place)
-            .with_vector_sets(vectors.0, vectors.1, &self.facts.source);
+            .with_vector_sets(vectors.0, vectors.1, &self.facts.source)
+            .with_missing_keys(spec.objects.may_lack_keys());
         let plan = Plan {
             older,
-            databases: self.databases,
+            objects: &spec.objects,
             expiry: Expiry::new(spec.ttl_grace, &self.facts.source, &self.facts.target)
                 .held_from(self.facts.holds_stream(spec)),
             framing: self.framing,

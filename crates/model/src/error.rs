@@ -39,6 +39,8 @@ pub enum ErrorKind {
     UnsupportedScheme,
     /// A password or certificate file cannot be read.
     SecretFile,
+    /// The rules that say what is migrated cannot be, or do not go together with other options.
+    BadObjects,
     /// The state directory cannot be used.
     StateDir,
     /// Another process on this machine runs the task of this name.
@@ -81,8 +83,8 @@ pub enum ErrorKind {
     PsyncRefused,
     /// The source no longer has the bytes that are needed to go on.
     BacklogLost,
-    /// A command touches databases outside the chosen one.
-    CrossDatabase,
+    /// A command goes between what is chosen and what is not.
+    OutsideObjects,
 
     /// The RDB is corrupt.
     RdbCorrupt,

@@ -57,6 +57,7 @@ impl ErrorKind {
             BadUrl => row("CFG-0001", Manual, Usage, "write the URL as redis://[user:password@]host:port[/db], or rediss:// for TLS"),
             UnsupportedScheme => row("CFG-0002", Manual, Usage, "use redis:// or rediss:// with a standalone server or a primary with replicas"),
             SecretFile => row("CFG-0003", Manual, Usage, "check that the file exists and that this user may read it"),
+            BadObjects => row("CFG-0008", Manual, Usage, "see the message: it says which rule is wrong, and what to write instead"),
             StateDir => row("CFG-0004", Manual, Failed, "choose a directory that this user may write with --state-dir"),
             TaskRunning => row("CFG-0005", Manual, Refused, "stop the other process, or give this one another name with --task"),
             SameInstance => row("CFG-0006", Manual, Refused, "check both URLs: source and target must be servers with separate data, not one server and not replica and primary"),
@@ -78,7 +79,7 @@ impl ErrorKind {
             NoMasterLink => row("SRC-0012", Backoff, Failed, "the source is a replica without a link to its primary: repair that link, or use its primary as the source"),
             PsyncRefused => row("SRC-0013", Manual, Failed, "the source does not allow PSYNC: a managed service may hide or rename it; ask its operator for replication access"),
             BacklogLost => row("SRC-0014", Manual, Failed, "the link was down for longer than the source's backlog lasts: raise repl-backlog-size on the source and copy everything again (--on-lost-backlog full; --restart --on-conflict clear where the target held keys of its own)"),
-            CrossDatabase => row("SRC-0015", Manual, Failed, "a command moved data between a chosen and another database: run without a database in the source URL"),
+            OutsideObjects => row("SRC-0015", Manual, Failed, "a command goes between what is chosen and what is not: choose both, or neither"),
 
             RdbCorrupt => row("RDB-0001", Manual, Failed, "the snapshot is damaged: check memory and disk of the server that wrote it, or the copy of the file, and take it again"),
             RdbUnknownType => row("RDB-0002", Never, Failed, "the source holds a value of a type that Keyferry does not know (a module, or a newer server): remove that key or use a newer Keyferry"),

@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
+use keyferry_keyspace::objects::Objects;
+
 /// What happens to keys that the target holds already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnConflict {
@@ -58,6 +60,8 @@ impl FromStr for OnUnsupported {
 /// The options of one `sync` task, next to its two endpoints.
 #[derive(Debug, Clone)]
 pub struct SyncSpec {
+    /// What of the source is migrated, and under which names. With a database in the URLs, it says so too.
+    pub objects: Objects,
     /// What happens to keys that the target holds already.
     pub on_conflict: OnConflict,
     /// What happens to data of a kind that the target's version cannot hold.

@@ -253,9 +253,14 @@ fn one_database_goes_where_the_url_says() {
     let _: u64 = ask(&source, 3, "COPY from to DB 3");
     keyferry_testkit::wait_until("the copy arrives", LONG, || ask::<u64>(&target, 5, "EXISTS to") == 1).unwrap();
     assert_eq!((ask::<u64>(&target, 1, "DBSIZE"), ask::<u64>(&target, 3, "DBSIZE")), (1, 0));
-    // A move out of the chosen database cannot be followed, and is never half-applied silently.
+    // What is moved out of the chosen database is gone from it.
     let () = ask(&source, 3, "SET gone 1");
     let _: u64 = ask(&source, 3, "MOVE gone 4");
+    let () = ask(&source, 3, "SET moved 1");
+    keyferry_testkit::wait_until("the move arrives", LONG, || ask::<u64>(&target, 5, "EXISTS moved") == 1).unwrap();
+    assert_eq!(ask::<u64>(&target, 5, "EXISTS gone"), 0);
+    // What is moved in cannot be followed, and is never half-applied silently.
+    let _: u64 = ask(&source, 4, "MOVE gone 3");
     assert_fails(&run.wait_exit(LONG).unwrap(), 1, "SRC-0015");
 }
 

@@ -13,6 +13,7 @@ mod large;
 mod link_loss;
 mod matrix;
 mod modules;
+mod objects;
 mod older;
 mod outage;
 mod precheck;

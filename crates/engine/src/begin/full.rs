@@ -110,7 +110,7 @@ impl Task<'_> {
             offset: offset.0,
             snapshot: Some(Position { magic: Magic::Redis, version: 0, db: 0, offset: 0 }),
             source_db: 0,
-            chosen: self.source.db,
+            chosen: self.chosen(),
             keys: 0,
             // A target that had keys may have held ones from before.
             flags: Flags { owner, held_keys: held, ..Flags::default() },
@@ -121,8 +121,7 @@ impl Task<'_> {
                 Ok(()) => return Ok(Begun { facts, link: Ok(link), spool, conn, checkpoint }),
                 // There is no room for the checkpoint before the rest is gone.
                 Err(e) if e.kind() == ErrorKind::TargetFull => {
-                    let command: &[u8] = if self.source.db.is_some() { b"FLUSHDB" } else { b"FLUSHALL" };
-                    ask(&mut conn, &[command]).await?;
+                    self.flush(&mut conn, &[], place.db).await?;
                     failpoint("emptied-alone");
                 }
                 Err(e) => return Err(e),
@@ -142,6 +141,20 @@ impl Task<'_> {
         Ok(Begun { facts, link: Ok(link), spool, conn, checkpoint })
     }
 
+    /// Removes everything from the chosen databases; `db` is selected again then.
+    async fn flush(&self, conn: &mut Connection, option: &[&[u8]], db: u32) -> Result<()> {
+        let Some(databases) = self.spec.objects.databases() else {
+            ask(conn, &[&[b"FLUSHALL".as_slice()], option].concat()).await?;
+            return Ok(());
+        };
+        for (_, db) in databases {
+            ask(conn, &[b"SELECT", db.to_string().as_bytes()]).await?;
+            ask(conn, &[&[b"FLUSHDB".as_slice()], option].concat()).await?;
+        }
+        ask(conn, &[b"SELECT", db.to_string().as_bytes()]).await?;
+        Ok(())
+    }
+
     /// Removes everything from the chosen databases and writes the checkpoint, in one step: who finds the target later finds
     /// what was there before with its position, or nothing but the new one.
     async fn empty_target(
@@ -155,15 +168,12 @@ impl Task<'_> {
         let queued = async {
             // Libraries belong to no database, and a function of the same name in another one is refused. They go first: a
             // target that saves itself within FLUSHALL, and ends there, would come back with libraries and without the rest.
-            if self.source.db.is_none() && facts.target.functions() {
+            if self.spec.objects.databases().is_none() && facts.target.functions() {
                 ask(conn, &[b"FUNCTION", b"FLUSH"]).await?;
             }
-            let mut command: Vec<&[u8]> = if self.source.db.is_some() { vec![b"FLUSHDB"] } else { vec![b"FLUSHALL"] };
             // A large target would be deaf for seconds.
-            if facts.target.async_flush() {
-                command.push(b"ASYNC");
-            }
-            ask(conn, &command).await?;
+            let option: &[&[u8]] = if facts.target.async_flush() { &[b"ASYNC"] } else { &[] };
+            self.flush(conn, option, place.db).await?;
             place.queue(conn, checkpoint).await
         };
         let result = queued.await;

@@ -22,7 +22,7 @@ use crate::{
     run::{BATCHES, CHUNKS, SPARE},
     session::is_of_target,
     source::Chunk,
-    stream::{Apply, Databases, Expiry, Older, Plan},
+    stream::{Apply, Expiry, Older, Plan},
     target::{Checkpoint, Deadlines, Flags, Guard, Lane, LogId, Modules, Place, Restore, ask, place},
 };
 
@@ -171,9 +171,10 @@ impl Process {
             place: place("t"),
             deadlines: Deadlines::Exact,
         };
+        let objects = keyferry_keyspace::objects::Objects::default();
         let plan = Plan {
             older: Older::new(&server, &server, OnUnsupported::Fail, &restore.place),
-            databases: Databases::All,
+            objects: &objects,
             expiry: Expiry::new(Duration::from_millis(GRACE_MS as u64), &server, &server),
             framing: self.source.framing,
             stream_from: Some(self.source.stream_from),

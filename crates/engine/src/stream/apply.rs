@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{databases::Databases, expiry::Expiry, input::Input, older::Older};
+use super::{expiry::Expiry, input::Input, older::Older};
 use crate::{
     Stats,
     source::{Chunk, Framing},
@@ -26,8 +26,8 @@ const BIG_VALUE: usize = 8 << 20;
 const MAX_VALUE: u64 = 1 << 48;
 
 /// What a stream is to become.
-pub(crate) struct Plan {
-    pub(crate) databases: Databases,
+pub(crate) struct Plan<'a> {
+    pub(crate) objects: &'a keyferry_keyspace::objects::Objects,
     pub(crate) expiry: Expiry,
     pub(crate) older: Older,
     /// How the end of the snapshot is known.
@@ -81,7 +81,7 @@ enum Read {
 pub(crate) struct Apply<'a> {
     pub(super) stats: &'a Stats,
     pub(super) restore: Restore<'a>,
-    pub(super) databases: Databases,
+    pub(super) objects: &'a keyferry_keyspace::objects::Objects,
     pub(super) expiry: Expiry,
     pub(super) older: Older,
     /// Database that the source has selected.
@@ -118,7 +118,7 @@ impl<'a> Apply<'a> {
     pub(crate) fn new(
         stats: &'a Stats,
         restore: Restore<'a>,
-        plan: Plan,
+        plan: Plan<'a>,
         guard: Option<Guard>,
         checkpoint: Checkpoint,
     ) -> Self {
@@ -138,7 +138,7 @@ impl<'a> Apply<'a> {
             expiry: plan.expiry,
             restore,
             older: plan.older,
-            databases: plan.databases,
+            objects: plan.objects,
             source_db: checkpoint.source_db,
             // Without a guard a connection is in database 0; said anyway, so that nothing depends on it.
             lane_db: guard.as_ref().map(|guard| guard.db),

@@ -8,7 +8,7 @@
 //! - `older/`: commands that the target's version does not know; `payload.rs`: values and libraries that they carry.
 
 mod apply;
-mod databases;
+mod chosen;
 mod expiry;
 mod holding;
 mod input;
@@ -19,6 +19,5 @@ mod payload;
 mod seal;
 
 pub(crate) use apply::{Apply, Plan};
-pub(crate) use databases::Databases;
 pub(crate) use expiry::Expiry;
 pub(crate) use older::Older;

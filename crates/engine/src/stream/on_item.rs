@@ -1,10 +1,13 @@
 //! What is done with each item of the snapshot.
 
-use keyferry_keyspace::ServerVersion;
+use keyferry_keyspace::{
+    ServerVersion,
+    objects::{Choice, Objects},
+};
 use keyferry_model::{Error, ErrorKind, OnConflict, Result};
 use keyferry_rdb::{Entry, Item};
 
-use super::{apply::Apply, databases::Databases};
+use super::{apply::Apply, chosen::kind_of};
 use crate::target::{Rebuild, What, checkpoint};
 
 impl Apply<'_> {
@@ -55,26 +58,26 @@ impl Apply<'_> {
 
     /// Adds the command for a key; gives its value back when it must be rebuilt.
     pub(super) fn on_entry(&mut self, entry: &Entry<'_>) -> Result<Option<Rebuild>> {
-        let Some(db) = self.databases.target_of(entry.db).filter(|_| !checkpoint::is_key(entry.key)) else {
-            return Ok(None);
-        };
+        let mut name = Vec::new();
+        let Some((db, entry)) = chosen(self.objects, entry, &mut name)? else { return Ok(None) };
         self.select(db, 0);
-        if self.restore.entry(&mut self.batch, entry, self.now_ms)? {
+        if self.restore.entry(&mut self.batch, &entry, self.now_ms)? {
             return Ok(None);
         }
-        Rebuild::begin_whole(&self.restore, entry).map(Some)
+        Rebuild::begin_whole(&self.restore, &entry).map(Some)
     }
 
     /// Begins a value that is too large to be held in memory.
     pub(super) fn begin_value(&mut self, entry: &Entry<'_>) -> Result<Rebuild> {
-        let Some(db) = self.databases.target_of(entry.db) else { return Ok(Rebuild::leave_out(entry)) };
+        let mut name = Vec::new();
+        let Some((db, entry)) = chosen(self.objects, entry, &mut name)? else { return Ok(Rebuild::leave_out(entry)) };
         self.select(db, 0);
-        Rebuild::begin(&self.restore, entry)
+        Rebuild::begin(&self.restore, &entry)
     }
 
     /// Removes what a process that has ended may have left in its middle.
     pub(super) fn remove_unfinished(&mut self, db: u32) {
-        if let Some(db) = self.databases.target_of(db) {
+        if let Some(db) = self.objects.database(db) {
             self.select(db, 0);
             self.batch.command(What::Setup, 0, &[b"DEL", &self.restore.place]);
         }
@@ -82,7 +85,7 @@ impl Apply<'_> {
 
     /// A value may go over many batches, and each begins in the checkpoint's database.
     pub(super) fn select_for(&mut self, rebuild: &Rebuild) {
-        if let Some(db) = self.databases.target_of(rebuild.db) {
+        if let Some(db) = self.objects.database(rebuild.db) {
             self.select(db, 0);
         }
     }
@@ -99,13 +102,8 @@ impl Apply<'_> {
     }
 
     fn clear_target(&mut self) {
-        let mut command: Vec<&[u8]> = match self.databases {
-            Databases::All => vec![b"FLUSHALL"],
-            Databases::One { target, .. } => {
-                self.select(target, 0);
-                vec![b"FLUSHDB"]
-            }
-        };
+        let databases = self.objects.databases();
+        let mut command: Vec<&[u8]> = vec![if databases.is_some() { b"FLUSHDB" } else { b"FLUSHALL" }];
         // A large target would be deaf for seconds.
         if self.restore.server.async_flush() {
             command.push(b"ASYNC");
@@ -113,10 +111,14 @@ impl Apply<'_> {
         // Libraries belong to no database, and a function of the same name in another one is refused. They go first: a target
         // with `save` points writes its snapshot within FLUSHALL (db.c flushAllDataAndResetRDB, Redis 7.2), also in the
         // middle of a transaction, and one that comes back with it has to be empty, since the checkpoint is gone too.
-        if self.databases == Databases::All && self.restore.server.functions() {
+        if databases.is_none() && self.restore.server.functions() {
             self.batch.command(What::Setup, 0, &[b"FUNCTION", b"FLUSH"]);
         }
-        self.batch.command(What::Setup, 0, &command);
+        let Some(databases) = databases else { return self.batch.command(What::Setup, 0, &command) };
+        for (_, db) in databases {
+            self.select(*db, 0);
+            self.batch.command(What::Setup, 0, &command);
+        }
     }
 
     fn load_functions(&mut self, code: &[u8]) -> Result<()> {
@@ -133,5 +135,25 @@ impl Apply<'_> {
         command.push(code);
         self.batch.command(What::Setup, 0, &command);
         Ok(())
+    }
+}
+
+/// The database of the target for a key of the snapshot, and the key under its name there, which is kept in `name` when
+/// it is another one. `None` when it is not chosen.
+fn chosen<'e>(objects: &Objects, entry: &Entry<'e>, name: &'e mut Vec<u8>) -> Result<Option<(u32, Entry<'e>)>> {
+    let chosen = !checkpoint::is_key(entry.key) && objects.allows_type(kind_of(entry.kind.group()));
+    let Some(db) = objects.database(entry.db).filter(|_| chosen) else { return Ok(None) };
+    match objects.key(entry.key) {
+        Choice::Out => Ok(None),
+        Choice::Same => Ok(Some((db, *entry))),
+        Choice::New(start, end) => {
+            *name = [start, end].concat();
+            Ok(Some((db, Entry { key: name, ..*entry })))
+        }
+        Choice::Clash => {
+            let what =
+                format!("copy a key of database {}: its name is one that a new prefix gives to another key", entry.db);
+            Err(Error::new(ErrorKind::OutsideObjects, what))
+        }
     }
 }

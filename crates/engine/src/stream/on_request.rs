@@ -2,7 +2,8 @@
 //!
 //! Nearly all are passed on as the bytes that came; deadlines are changed on the way (`expiry.rs`), and what the target's
 //! version does not know (`older/`). Looked at more closely are those that move the source's selected database, mark
-//! transactions, only keep the link alive, or concern other databases than the selected one.
+//! transactions, only keep the link alive, or concern other databases than the selected one. What is chosen of the rest
+//! is decided in `chosen.rs`.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,36 +13,22 @@ use keyferry_keyspace::{
 };
 use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result, Side};
 use keyferry_resp::{
-    Limits, encode,
+    Limits,
     request::{Request, Scanner},
 };
 
 use super::{
     apply::Apply,
-    databases::Databases,
     expiry::Rewritten,
     older::{Lesser, Verdict},
 };
-use crate::target::{FIELDS, SETTLE_KEYS, What, checkpoint};
+use crate::target::{FIELDS, SETTLE_KEYS, What};
 
 impl Apply<'_> {
     pub(super) fn on_request(&mut self, request: &Request<'_>) -> Result<()> {
         self.offset += request.bytes().len() as u64;
         match classify(request.name()) {
             _ if request.is_newline() => {}
-            Class::Other => {
-                self.pass(request)?;
-                if self.stats.is_settling() {
-                    self.moved(request);
-                }
-            }
-            // What the same task does to its position, where scripts are sent as they were called.
-            Class::Script if request.arg(3).is_some_and(checkpoint::is_key) => {}
-            Class::Script => {
-                self.stats.moves.add(1);
-                self.note_script(request);
-                self.pass(request)?;
-            }
             Class::Ping => {}
             // REPLCONF is for replicas: GETACK wants an answer, TIMESTAMP of a managed source none. Never passed on.
             Class::Replconf => {
@@ -61,35 +48,7 @@ impl Apply<'_> {
             Class::Discard if !self.in_transaction => {}
             // No primary sends it.
             Class::Discard => return Err(self.odd(request)),
-            Class::FlushAll => match self.databases {
-                Databases::All => self.flush(b"FLUSHALL", request)?,
-                Databases::One { target, .. } => {
-                    self.select(target, self.offset);
-                    self.flush(b"FLUSHDB", request)?;
-                }
-            },
-            Class::FlushDb => match self.databases.target_of(self.source_db) {
-                Some(db) if self.guard.as_ref().is_some_and(|guard| guard.db == db) => {
-                    self.select(db, self.offset);
-                    self.flush(b"FLUSHDB", request)?;
-                }
-                _ => self.pass(request)?,
-            },
-            Class::SwapDb => {
-                self.stats.moves.add(1);
-                self.swap(request)?;
-            }
-            Class::Move if request.arg(1).is_some_and(checkpoint::is_key) => {}
-            Class::Move => {
-                self.across_databases(request, request.arg(2))?;
-                self.settle(request.arg(2), request.arg(1));
-            }
-            Class::Copy => {
-                let db = request.args().skip(3).skip_while(|a| !a.eq_ignore_ascii_case(b"DB")).nth(1);
-                self.across_databases(request, db)?;
-                self.settle(db, request.arg(2));
-            }
-            Class::ScriptCache | Class::Function => self.pass_always(request)?,
+            class => self.judge(class, request)?,
         }
         if !self.in_transaction {
             self.batch.applied = Some(self.offset);
@@ -97,19 +56,48 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Passes on what belongs to the selected database, when that is chosen.
-    fn pass(&mut self, request: &Request<'_>) -> Result<()> {
-        match self.databases.target_of(self.source_db) {
-            // The position of another task, whose target the source is.
-            Some(_) if request.arg(1).is_some_and(checkpoint::is_key) => Ok(()),
-            Some(db) => {
-                self.select(db, self.offset);
-                self.pass_always(request)
-            }
-            // Messages belong to no database.
-            None if is_message(request.name()) => self.pass_always(request),
-            None => Ok(()),
+    /// Passes on a command that concerns what is chosen, as the target is to have it. `db`: the target's database for
+    /// what belongs to the selected one.
+    pub(super) fn on_chosen(&mut self, class: Class, request: &Request<'_>, db: Option<u32>) -> Result<()> {
+        let whole_server = matches!(class, Class::FlushAll | Class::SwapDb | Class::ScriptCache | Class::Function);
+        if let Some(db) = db.filter(|_| !whole_server) {
+            self.select(db, self.offset);
         }
+        match class {
+            Class::Other => {
+                self.pass_always(request)?;
+                if self.stats.is_settling() {
+                    self.moved(request);
+                }
+            }
+            Class::Script => {
+                self.stats.moves.add(1);
+                self.note_script(request);
+                self.pass_always(request)?;
+            }
+            Class::FlushAll => self.flush(b"FLUSHALL", request)?,
+            Class::FlushDb if db.is_some() && self.guard.as_ref().map(|guard| guard.db) == db => {
+                self.flush(b"FLUSHDB", request)?;
+            }
+            Class::SwapDb => {
+                self.stats.moves.add(1);
+                let db = |i| request.arg(i).and_then(Db::parse).ok_or_else(|| self.odd(request));
+                let (a, b) = (db(1)?, db(2)?);
+                self.pass_always(request)?;
+                self.leave_checkpoint(a.0, b.0);
+            }
+            Class::Move => {
+                self.pass_always(request)?;
+                self.settle(request.arg(2), request.arg(1));
+            }
+            Class::Copy => {
+                self.pass_always(request)?;
+                let db = request.args().skip(3).skip_while(|a| !a.eq_ignore_ascii_case(b"DB")).nth(1);
+                self.settle(db, request.arg(2));
+            }
+            _ => self.pass_always(request)?,
+        }
+        Ok(())
     }
 
     /// While deadlines are being settled: one that is held may have gone to where nobody looks any more.
@@ -122,7 +110,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Settles the deadline of `key` in database `db` of the source, or the selected one.
+    /// Settles the deadline of `key` in database `db`, or the selected one.
     fn settle(&mut self, db: Option<&[u8]>, key: Option<&[u8]>) {
         if !self.stats.is_settling() {
             return;
@@ -131,7 +119,7 @@ impl Apply<'_> {
         if self.stats.held_fields.load(Relaxed) {
             self.stats.moves.add(1);
         }
-        let db = db.map_or(Some(Db(self.source_db)), Db::parse).and_then(|db| self.databases.target_of(db.0));
+        let db = db.map_or(self.lane_db, |db| Db::parse(db).map(|db| db.0));
         if let (Some(db), Some(key)) = (db, key) {
             self.select(db, self.offset);
             let grace = self.expiry.grace_ms.to_string();
@@ -184,13 +172,22 @@ impl Apply<'_> {
     }
 
     /// Passes on whole commands of ours, each of which may be too new itself.
-    fn pass_written(&mut self, mut commands: &[u8]) -> Result<()> {
+    fn pass_written(&mut self, commands: &[u8]) -> Result<()> {
+        self.each_written(commands, Self::pass_always)
+    }
+
+    /// Does something with each of some whole commands of ours.
+    pub(super) fn each_written(
+        &mut self,
+        mut commands: &[u8],
+        mut pass: impl FnMut(&mut Self, &Request<'_>) -> Result<()>,
+    ) -> Result<()> {
         while !commands.is_empty() {
             let Ok(Some(request)) = Scanner::new(Limits::default()).next(commands) else {
-                return Err(Error::new(ErrorKind::Internal, "write a command in an older form: it is not whole"));
+                return Err(Error::new(ErrorKind::Internal, "write a command in another form: it is not whole"));
             };
             commands = &commands[request.bytes().len()..];
-            self.pass_always(&request)?;
+            pass(self, &request)?;
         }
         Ok(())
     }
@@ -206,32 +203,17 @@ impl Apply<'_> {
             Rewritten::No => self.batch.bytes.extend_from_slice(request.bytes()),
             Rewritten::Yes => {}
             Rewritten::Field => self.stats.note_field_deadline(),
+            // What was left out cannot be found.
+            Rewritten::Deadline if self.objects.may_lack_keys() => {}
             Rewritten::Deadline => self.batch.last_is(What::Deadline),
             Rewritten::Proof => {
                 self.batch.bytes.extend_from_slice(request.bytes());
                 // A key that the target has kept of its own may have had no deadline.
-                if self.restore.on_conflict != OnConflict::Ignore {
+                if self.restore.on_conflict != OnConflict::Ignore && !self.objects.may_lack_keys() {
                     self.batch.last_is(What::Deadline);
                 }
             }
         }
-    }
-
-    /// SWAPDB: the whole of two databases.
-    fn swap(&mut self, request: &Request<'_>) -> Result<()> {
-        let db = |i| request.arg(i).and_then(Db::parse).ok_or_else(|| self.odd(request));
-        let (a, b) = (db(1)?, db(2)?);
-        match self.databases {
-            Databases::All => {
-                self.pass_always(request)?;
-                self.leave_checkpoint(a.0, b.0);
-            }
-            Databases::One { source, .. } if a != b && (a.0 == source || b.0 == source) => {
-                return Err(self.crossing(request, source));
-            }
-            Databases::One { .. } => {}
-        }
-        Ok(())
     }
 
     /// Empties what the checkpoint is in; the count of batches stays.
@@ -257,48 +239,13 @@ impl Apply<'_> {
         self.batch.command(What::Setup, 0, &[b"MOVE", &key, home.as_bytes()]);
     }
 
-    /// MOVE or COPY: from the selected database to `other`, or within it when `other` is missing.
-    fn across_databases(&mut self, request: &Request<'_>, other: Option<&[u8]>) -> Result<()> {
-        let (Databases::One { source, .. }, Some(other)) = (self.databases, other) else {
-            return self.pass(request);
-        };
-        let other = Db::parse(other).ok_or_else(|| self.odd(request))?.0;
-        if other == self.source_db && other == source {
-            // A COPY that names its own database, which may have another number on the target.
-            if let (Some(db), Some(from), Some(to)) = (self.databases.target_of(source), request.arg(1), request.arg(2))
-            {
-                self.select(db, self.offset);
-                let replace = request.args().skip(3).any(|a| a.eq_ignore_ascii_case(b"REPLACE"));
-                let args: [&[u8]; 4] = [b"COPY", from, to, b"REPLACE"];
-                let mut copy = Vec::new();
-                encode::command(&mut copy, &args[..if replace { 4 } else { 3 }]);
-                self.pass_written(&copy)?;
-            }
-            return Ok(());
-        }
-        match self.source_db == source || other == source {
-            true => Err(self.crossing(request, source)),
-            false => Ok(()),
-        }
-    }
-
     /// The target runs the script itself: it may do something else than on the source.
     fn note_script(&self, request: &Request<'_>) {
-        if self.databases.target_of(self.source_db).is_none() {
-            return;
-        }
         if self.stats.scripts.get() == 0 {
             let (name, offset) = (CommandName::new(request.name()), self.offset);
             tracing::warn!(%name, offset, "the source sends scripts as they were called, and the target runs them itself");
         }
         self.stats.scripts.add(1);
-    }
-
-    fn crossing(&self, request: &Request<'_>, chosen: u32) -> Error {
-        let name = CommandName::new(request.name());
-        let what =
-            format!("follow {name} at offset {}: it crosses the border of the chosen database {chosen}", self.offset);
-        Error::new(ErrorKind::CrossDatabase, what)
     }
 
     fn odd(&self, request: &Request<'_>) -> Error {
@@ -319,8 +266,4 @@ fn plain_set<'a>(request: &Request<'a>) -> Option<&'a [u8]> {
     let rest = request.bytes().strip_prefix(b"*3\r\n$3\r\n")?;
     let (name, pair) = rest.split_at_checked(3)?;
     (name.eq_ignore_ascii_case(b"SET")).then(|| pair.get(2..)).flatten()
-}
-
-fn is_message(name: &[u8]) -> bool {
-    name.eq_ignore_ascii_case(b"PUBLISH") || name.eq_ignore_ascii_case(b"SPUBLISH")
 }

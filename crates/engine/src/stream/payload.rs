@@ -29,7 +29,7 @@ impl Apply<'_> {
         let ttl: Option<u64> = std::str::from_utf8(ttl).ok().and_then(|ttl| ttl.parse().ok()).filter(|&ttl| ttl > 0);
         let floor = if self.expiry.grace_ms > 0 { self.now_ms } else { 0 };
         let expire_ms = ttl.map(|ttl| if absolute { ttl.max(floor) } else { ttl.saturating_add(self.now_ms) });
-        let db = self.databases.target_of(self.source_db).unwrap_or(self.source_db);
+        let db = self.objects.database(self.source_db).unwrap_or(self.source_db);
         let entry = Entry { key, kind, raw, meta: &[], expire_ms, idle_s: None, freq: None, db };
         let readable = self.restore.readable(&entry);
         let Some(lowest) = readable else { return self.rebuild(&entry) };

@@ -7,7 +7,7 @@
 //! - What is not understood is refused, never guessed.
 //! - A process that has not seen its own epoch in the checkpoint writes nothing.
 
-use keyferry_keyspace::{ReplId, ReplOffset};
+use keyferry_keyspace::{ReplId, ReplOffset, objects::Objects};
 use keyferry_model::{Error, ErrorKind, Result};
 use keyferry_rdb::{self as rdb, Magic};
 
@@ -36,7 +36,8 @@ pub(crate) struct Checkpoint {
     pub(crate) snapshot: Option<rdb::Position>,
     /// Database that the source has selected.
     pub(crate) source_db: u32,
-    /// The one database of the source that is copied; `None` for all.
+    /// The one database of the source that is copied, when its URL says so, or [`Self::chosen_by`] of the rules; `None`
+    /// for everything.
     pub(crate) chosen: Option<u32>,
     /// Keys of the snapshot so far.
     pub(crate) keys: u64,
@@ -105,6 +106,17 @@ impl Checkpoint {
         keys: 0,
         flags: Flags { owner: false, held_keys: false, held_fields: false, broken: false },
     };
+
+    /// What stands for rules: never the number of a database, and the same only for the same rules, but by an accident
+    /// of one in two billion.
+    pub(crate) fn chosen_by(objects: &Objects) -> Option<u32> {
+        if objects.is_all() {
+            return None;
+        }
+        let sum = rdb::dump::checksum(&objects.canonical());
+        // All ones say that there are no rules.
+        Some((sum as u32 | 1 << 31).min(u32::MAX - 1))
+    }
 
     /// Whose it is: epoch and holder.
     pub(crate) fn owner(&self) -> [u8; 16] {

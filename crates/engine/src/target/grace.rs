@@ -10,14 +10,14 @@
 
 use std::time::Duration;
 
-use keyferry_keyspace::info;
+use keyferry_keyspace::{info, objects::Objects};
 use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_net::{Connection, Endpoint, Value};
 
 mod fields;
 
 use super::{refusal::ask, walk::scanned};
-use crate::{checks::Facts, stream::Databases};
+use crate::checks::Facts;
 
 /// Keys that are looked at together: less than a millisecond of either server's time.
 const KEYS: &[u8] = b"500";
@@ -42,7 +42,7 @@ pub(crate) async fn take_off(
     source: &Endpoint,
     target: &Endpoint,
     facts: &Facts,
-    databases: Databases,
+    objects: &Objects,
     grace: Duration,
 ) -> Result<u64> {
     let mut ours = Connection::open(target).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn take_off(
     let grace = grace.as_millis().to_string();
     let mut found = 0;
     for db_of_source in info::keyspace(keyspace.as_bytes()).map(|k| k.db.0) {
-        let Some(db) = databases.target_of(db_of_source) else { continue };
+        let Some(db) = objects.database(db_of_source) else { continue };
         theirs.command(&[b"SELECT", db_of_source.to_string().as_bytes()]).await?;
         ask(&mut ours, &[b"SELECT", db.to_string().as_bytes()]).await?;
         let mut cursor = b"0".to_vec();
@@ -65,10 +65,13 @@ pub(crate) async fn take_off(
             // A step of a table may give many more than were asked for, a script can take some thousands.
             for keys in keys.chunks(500) {
                 if tell_fields && with_fields(db) {
-                    found += fields::take_off(&mut ours, &mut theirs, keys, grace.as_bytes()).await?;
+                    found += fields::take_off(&mut ours, &mut theirs, keys, objects, grace.as_bytes()).await?;
                 }
                 let keys = with_deadline(&mut ours, keys).await?;
-                let questions: Vec<[&[u8]; 2]> = keys.iter().map(|key| [question, key]).collect();
+                // What is not of the source has no name there.
+                let named = keys.into_iter().filter_map(|key| Some((key, objects.source_key(key)?)));
+                let (keys, names): (Vec<_>, Vec<_>) = named.unzip();
+                let questions: Vec<[&[u8]; 2]> = names.iter().map(|name| [question, name.as_ref()]).collect();
                 let deadlines = theirs.ask_all(&questions).await?;
                 if let Some(Value::Error(text)) = deadlines.iter().find(|reply| matches!(reply, Value::Error(_))) {
                     return Err(theirs.refused(theirs.kind_of(text), "a question for a deadline", text));

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use keyferry_keyspace::objects::Objects;
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_net::Connection;
 use tokio::time::sleep;
@@ -29,7 +30,7 @@ use super::{
     refusal::ask,
     walk::{Change, FIELDS, Pass, Walk},
 };
-use crate::{Stats, holding::Bounds, stream::Databases};
+use crate::{Stats, holding::Bounds};
 
 /// How often it is looked how far the target is behind.
 const LOOK: Duration = Duration::from_millis(100);
@@ -38,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) struct Settler<'a> {
     pub(crate) place: Place<'a>,
     pub(crate) stats: &'a Stats,
-    pub(crate) databases: Databases,
+    pub(crate) objects: &'a Objects,
     pub(crate) grace: Duration,
     pub(crate) retry_window: Option<Duration>,
     pub(crate) stop: &'a CancellationToken,

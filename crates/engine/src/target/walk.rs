@@ -69,7 +69,8 @@ impl<'a> Walk<'a> {
     pub(super) async fn all(mut self) -> Result<Pass> {
         let Value::Bulk(text) = self.ask(&[b"INFO", b"keyspace"]).await? else { return Err(odd()) };
         let mut found = 0;
-        for db in info::keyspace(&text).map(|k| k.db.0).filter(|&db| self.settler.databases.has_target(db)) {
+        for db in info::keyspace(&text).map(|k| k.db.0).filter(|&db| self.settler.objects.source_database(db).is_some())
+        {
             (self.db, self.conn) = (db, None);
             match self.database().await? {
                 Pass::Whole(n) => found += n,
@@ -123,7 +124,12 @@ impl<'a> Walk<'a> {
     async fn database(&mut self) -> Result<Pass> {
         let (mut cursor, mut found) = (b"0".to_vec(), 0);
         loop {
-            let (next, keys) = scanned(self.ask(&[b"SCAN", &cursor, b"COUNT", KEYS]).await?)?;
+            let (next, mut keys) = scanned(self.ask(&[b"SCAN", &cursor, b"COUNT", KEYS]).await?)?;
+            // What is not of the source is left alone, as far as its name tells.
+            let objects = self.settler.objects;
+            if !objects.is_whole() {
+                keys.retain(|key| objects.source_key(key).is_some());
+            }
             let mut rest = &keys[..];
             while !rest.is_empty() {
                 if !self.goes_on() {

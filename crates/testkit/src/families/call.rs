@@ -48,8 +48,8 @@ impl Call {
         self.words
     }
 
-    /// The words, with the name of the run.
-    pub(super) fn words(&self, run: &str) -> Vec<String> {
+    /// The words, with the name of the run. What stands in braces is not filled in.
+    pub fn words(&self, run: &str) -> Vec<String> {
         let quoted = self.words.split('\'').enumerate();
         let words = quoted.flat_map(|(i, part)| match i % 2 {
             1 => vec![part],

@@ -61,15 +61,9 @@ async fn apply(payload: &[u8], framing: Framing, step: usize) -> Result<(Vec<u8>
     };
     let expiry = Expiry::new(std::time::Duration::ZERO, &restore.server, &restore.server);
     let older = Older::new(&restore.server, &restore.server, restore.on_unsupported, b"place");
-    let plan = Plan {
-        databases: Databases::All,
-        expiry,
-        older,
-        framing,
-        stream_from: None,
-        full_only: false,
-        target_databases: 16,
-    };
+    let objects = keyferry_keyspace::objects::Objects::default();
+    let plan =
+        Plan { objects: &objects, expiry, older, framing, stream_from: None, full_only: false, target_databases: 16 };
     let mut apply = Apply::new(&stats, restore, plan, None, Checkpoint { offset: START, ..Checkpoint::BEGINNING });
     let (chunks_tx, chunks) = mpsc::channel(1);
     let (batches_tx, mut batches) = mpsc::channel(1);

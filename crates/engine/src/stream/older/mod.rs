@@ -102,6 +102,14 @@ impl Older {
         Self { lacks, place: place.to_vec(), records_producers: target.redis >= (8, 6, 2) }
     }
 
+    /// Keys of the source may be missing on the target, since they were left out.
+    pub(crate) fn with_missing_keys(mut self, missing: bool) -> Self {
+        if missing {
+            self.lacks = self.lacks.and(Abilities::ALL_KEYS);
+        }
+        self
+    }
+
     /// What is known of vector sets on the target goes before what its version says: whether it has them, and whether it
     /// reads those of the source.
     pub(crate) fn with_vector_sets(mut self, has: Option<bool>, reads: bool, source: &ServerVersion) -> Self {

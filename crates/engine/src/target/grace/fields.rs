@@ -1,5 +1,6 @@
 //! The grace of fields of hashes: hash by hash, some hundred fields at a time.
 
+use keyferry_keyspace::objects::Objects;
 use keyferry_model::{ErrorKind, Result, Side};
 use keyferry_net::{Connection, Value};
 
@@ -31,6 +32,7 @@ pub(super) async fn take_off(
     ours: &mut Connection,
     theirs: &mut Connection,
     keys: &[Vec<u8>],
+    objects: &Objects,
     grace: &[u8],
 ) -> Result<u64> {
     let count = keys.len().to_string();
@@ -40,12 +42,17 @@ pub(super) async fn take_off(
     let Value::Array(hashes) = ask(ours, &args).await? else { return Err(odd(Side::Target)) };
     let mut found = 0;
     for hash in &hashes {
-        found += of_hash(ours, theirs, key_at(keys, hash)?, grace).await?;
+        let key = key_at(keys, hash)?;
+        // What is not of the source has no name there.
+        if let Some(name) = objects.source_key(key) {
+            found += of_hash(ours, theirs, key, &name, grace).await?;
+        }
     }
     Ok(found)
 }
 
-async fn of_hash(ours: &mut Connection, theirs: &mut Connection, key: &[u8], grace: &[u8]) -> Result<u64> {
+/// `name`: that of the key at the source.
+async fn of_hash(ours: &mut Connection, theirs: &mut Connection, key: &[u8], name: &[u8], grace: &[u8]) -> Result<u64> {
     let (mut cursor, mut found) = (b"0".to_vec(), 0);
     loop {
         let (next, names) = match ask(ours, &[b"HSCAN", key, &cursor, b"COUNT", FIELDS, b"NOVALUES"]).await {
@@ -56,7 +63,7 @@ async fn of_hash(ours: &mut Connection, theirs: &mut Connection, key: &[u8], gra
         };
         for names in names.chunks(500) {
             let count = names.len().to_string();
-            let mut question: Vec<&[u8]> = vec![b"HPEXPIRETIME", key, b"FIELDS", count.as_bytes()];
+            let mut question: Vec<&[u8]> = vec![b"HPEXPIRETIME", name, b"FIELDS", count.as_bytes()];
             question.extend(names.iter().map(Vec::as_slice));
             let deadlines = match theirs.ask(&question).await? {
                 Value::Array(deadlines) if deadlines.len() == names.len() => deadlines,

@@ -1,0 +1,3 @@
+//! What the engine relies on, against real servers.
+
+mod key_table;
