@@ -21,7 +21,7 @@ pub(crate) enum Command {
     /// Copy everything that SOURCE holds to TARGET, then follow every write.
     Sync(Box<SyncArgs>),
     /// Look at both sides, and say what would go wrong; nothing is written.
-    Check(CheckArgs),
+    Check(Box<CheckArgs>),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
     Rdb(rdb_tool::Args),
 }

@@ -17,6 +17,7 @@ use keyferry_precheck::{Finding, Item, Report, Request, Status, check};
 
 use crate::{
     args::{size, task_name, time},
+    chosen::ChosenArgs,
     secrets::endpoint,
     sync::{default_task, failed, say},
     task_lock::state_dir,
@@ -54,6 +55,8 @@ pub(crate) struct CheckArgs {
     /// Name of the task, as for sync.
     #[arg(long, value_name = "NAME", value_parser = task_name)]
     task: Option<String>,
+    #[command(flatten)]
+    chosen: ChosenArgs,
     /// As for sync: abort, ignore, replace or clear.
     #[arg(long, value_name = "STRATEGY", default_value = "abort")]
     on_conflict: OnConflict,
@@ -120,12 +123,15 @@ fn look(args: &CheckArgs) -> Result<Report> {
         let what = "read the URLs: a database is chosen on the target but not on the source";
         return Err(Error::new(ErrorKind::BadUrl, what));
     }
+    let of_urls = source.db.map(|db| (db, target.db.unwrap_or(db)));
+    let objects = args.chosen.objects(of_urls, args.on_conflict)?;
     let task = args.task.clone().unwrap_or_else(|| default_task(Some(&source), &target));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .or_err(ErrorKind::Internal, || "start the runtime".into())?;
     let request = Request {
+        objects: &objects,
         on_conflict: args.on_conflict,
         on_unsupported: args.on_unsupported,
         ttl_grace: args.ttl_grace,

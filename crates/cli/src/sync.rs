@@ -130,6 +130,7 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
                     let before = BeforeStart::new(Request {
                         source,
                         target: &target,
+                        objects: &spec.objects,
                         on_conflict: spec.on_conflict,
                         on_unsupported: spec.on_unsupported,
                         ttl_grace: spec.ttl_grace,

@@ -41,15 +41,27 @@ impl<'a> Facts<'a> {
         Ok((source, target))
     }
 
-    /// The database of the target that the chosen one goes to; `None` for all.
-    pub(crate) fn target_db(&self) -> Option<u32> {
-        self.request.target.db.or(self.request.source.db)
+    /// Which databases of the source are chosen.
+    pub(crate) fn chosen(&self) -> impl Fn(u32) -> bool + use<'a> {
+        let objects = self.request.objects;
+        |db| objects.database(db).is_some()
+    }
+
+    /// Into which of the target something goes.
+    pub(crate) fn chosen_of_target(&self) -> impl Fn(u32) -> bool + use<'a> {
+        let objects = self.request.objects;
+        |db| objects.source_database(db).is_some()
+    }
+
+    /// The databases of the target in which something comes, where not all are chosen.
+    pub(crate) fn target_databases(&self) -> Option<impl Iterator<Item = u32> + use<'a>> {
+        self.request.objects.databases().map(|databases| databases.iter().map(|(_, to)| *to))
     }
 
     /// Some keys of the source.
     pub(crate) async fn sample(&mut self) -> Result<&Result<Sample, String>, Verdict> {
         if self.sample.is_none() {
-            let chosen = self.request.source.db;
+            let chosen = self.chosen();
             self.sample = Some(sample::take(self.source()?, chosen).await);
         }
         Ok(self.sample.get_or_insert_with(|| Err("it was not taken".into())))

@@ -19,6 +19,7 @@ mod server;
 use std::{path::Path, time::Duration};
 
 pub use items::Item;
+use keyferry_keyspace::objects::Objects;
 use keyferry_model::{OnConflict, OnUnsupported};
 use keyferry_net::Endpoint;
 pub use report::{Finding, Report, Status};
@@ -31,6 +32,8 @@ pub struct Request<'a> {
     pub source: &'a Endpoint,
     /// Where it goes.
     pub target: &'a Endpoint,
+    /// What is migrated.
+    pub objects: &'a Objects,
     /// What happens to keys that the target holds already.
     pub on_conflict: OnConflict,
     /// What happens to data of a kind that the target cannot hold.

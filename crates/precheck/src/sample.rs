@@ -35,12 +35,10 @@ pub(crate) struct SampledKey {
     pub(crate) bytes: u64,
 }
 
-/// Looks at keys of the chosen database or of all, at places by chance. Errors: why the source does not tell.
-pub(crate) async fn take(source: &mut Server, chosen: Option<u32>) -> Result<Sample, String> {
-    let databases: Vec<(u32, u64)> = info::keyspace(&source.info)
-        .filter(|k| chosen.is_none_or(|db| db == k.db.0))
-        .map(|k| (k.db.0, k.keys))
-        .collect();
+/// Looks at keys of the chosen databases, at places by chance. Errors: why the source does not tell.
+pub(crate) async fn take(source: &mut Server, chosen: impl Fn(u32) -> bool) -> Result<Sample, String> {
+    let databases: Vec<(u32, u64)> =
+        info::keyspace(&source.info).filter(|k| chosen(k.db.0)).map(|k| (k.db.0, k.keys)).collect();
     let all = source.keys(chosen).max(1);
     let mut sample = Sample { seen: Vec::new(), estimated: !tells_memory(source).await? };
     for (db, keys) in databases {

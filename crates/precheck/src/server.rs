@@ -88,17 +88,17 @@ impl Server {
         }
     }
 
-    /// Keys in the chosen database, or in all.
-    pub(crate) fn keys(&self, db: Option<u32>) -> u64 {
-        let chosen = info::keyspace(&self.info).filter(|k| db.is_none_or(|db| db == k.db.0));
+    /// Keys in the chosen databases.
+    pub(crate) fn keys(&self, chosen: impl Fn(u32) -> bool) -> u64 {
+        let chosen = info::keyspace(&self.info).filter(|k| chosen(k.db.0));
         chosen.fold(0, |sum, k| sum.saturating_add(k.keys))
     }
 
-    /// Bytes of memory that the data of the chosen database, or of all, takes; by its share of the keys. `None` when the
+    /// Bytes of memory that the data of the chosen databases takes; by its share of the keys. `None` when the
     /// server does not tell.
-    pub(crate) fn data_bytes(&self, db: Option<u32>) -> Option<u64> {
+    pub(crate) fn data_bytes(&self, chosen: impl Fn(u32) -> bool) -> Option<u64> {
         let data = self.number("used_memory")?.saturating_sub(self.other_bytes());
-        let (chosen, all) = (self.keys(db), self.keys(None));
+        let (chosen, all) = (self.keys(chosen), self.keys(|_| true));
         match all {
             0 => Some(0),
             all => u64::try_from(u128::from(data) * u128::from(chosen) / u128::from(all)).ok(),

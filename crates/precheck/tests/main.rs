@@ -10,6 +10,7 @@ mod whole;
 
 use std::{path::PathBuf, time::Duration};
 
+use keyferry_keyspace::objects::{Objects, Rule};
 use keyferry_model::{OnConflict, OnUnsupported, Side};
 use keyferry_net::Endpoint;
 use keyferry_precheck::{Finding, Item, Report, Request, Status, check};
@@ -26,6 +27,8 @@ struct Ask {
     spool_dir: PathBuf,
     spool_limit: Option<u64>,
     sample: Duration,
+    /// A rule for databases, when the URLs choose none.
+    databases: Option<&'static str>,
 }
 
 impl Ask {
@@ -39,6 +42,7 @@ impl Ask {
             spool_dir: std::env::temp_dir().join("keyferry-precheck.spool"),
             spool_limit: Some(16 << 20),
             sample: Duration::from_millis(300),
+            databases: None,
         }
     }
 
@@ -54,9 +58,13 @@ impl Ask {
     fn report(&self, skip: &[Item]) -> Report {
         let source = Endpoint::parse(Side::Source, &self.source).unwrap();
         let target = Endpoint::parse(Side::Target, &self.target).unwrap();
+        let chosen = source.db.map(|db| format!("{db}:{}", target.db.unwrap_or(db)));
+        let rules = chosen.iter().map(String::as_str).chain(self.databases);
+        let objects = Objects::parse(rules.map(|text| (Rule::Databases, text))).unwrap();
         let request = Request {
             source: &source,
             target: &target,
+            objects: &objects,
             on_conflict: self.on_conflict,
             on_unsupported: self.on_unsupported,
             ttl_grace: self.ttl_grace,

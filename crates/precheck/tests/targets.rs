@@ -112,6 +112,9 @@ fn databases_of_the_target() {
     redis::pipe().cmd("SELECT").arg(20).cmd("SET").arg("k").arg(1).exec(&mut conn).unwrap();
     let finding = look.look(Item::Databases);
     assert_eq!((finding.status, &finding.measured["highest_used"]), (Status::Failed, &20.into()));
+    // With rules, what is chosen counts, and where it goes.
+    look.with(|ask| ask.databases = Some("20:4,3:15")).passes(Item::Databases);
+    Ask::of(&source, &target).with(|ask| ask.databases = Some("3:15,0:16")).fails(Item::Databases);
     // The setting is hidden, and SELECT not allowed.
     let hides = fake::start(&target, vec![("CONFIG", Answer::Say("-NOPERM no\r\n"))]);
     Ask::new(&format!("{}/3", source.url()), &hides).passes(Item::Databases);

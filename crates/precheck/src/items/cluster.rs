@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub(super) fn check(facts: &mut Facts<'_>) -> Checked {
-    let one_database = facts.request.source.db.is_some();
+    let one_database = facts.request.objects.databases().is_some_and(|databases| databases.len() == 1);
     let (source, target) = facts.both()?;
     let mut hidden = None;
     for (side, server) in [(Side::Source, &*source), (Side::Target, &*target)] {
@@ -22,7 +22,7 @@ pub(super) fn check(facts: &mut Facts<'_>) -> Checked {
         match server.field("cluster_enabled") {
             Some("1") => {
                 let mut reason = format!("the {side} is a node of a cluster");
-                if side == Side::Target && !one_database && source.keys(None) > source.keys(Some(0)) {
+                if side == Side::Target && !one_database && source.keys(|db| db > 0) > 0 {
                     reason.push_str(", which has one database, and the source uses several");
                 }
                 let verdict = Verdict::failed(reason, ErrorKind::Cluster(side).policy().remedy);

@@ -18,7 +18,7 @@ const REMEDY: &str = "take the rename-command lines out of its configuration, or
                       allow these commands";
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
-    let (clear, one) = (facts.request.on_conflict == OnConflict::Clear, facts.request.source.db.is_some());
+    let (clear, one) = (facts.request.on_conflict == OnConflict::Clear, facts.request.objects.databases().is_some());
     // Those of the source are what is to be permitted there: who leaves out the one does not ask for the other.
     let of_source = match facts.request.skip.contains(&Item::SourcePermission) {
         true => &[],

@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
-    let chosen = facts.target_db().filter(|_| facts.request.source.db.is_some());
+    let chosen = facts.target_databases().and_then(Iterator::max);
     let (source, target) = facts.both()?;
     let highest = chosen.or_else(|| info::keyspace(&source.info).map(|k| k.db.0).max()).unwrap_or(0);
     let remedy = ErrorKind::NoSuchDatabase.policy().remedy;

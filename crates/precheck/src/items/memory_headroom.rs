@@ -17,14 +17,14 @@ const REMEDY: &str = "raise maxmemory of the target, or use one with more memory
 const COMFORT: f64 = 0.8;
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
-    let (chosen, on_conflict) = (facts.request.source.db, facts.request.on_conflict);
-    let target_db = facts.target_db();
+    let (objects, on_conflict) = (facts.request.objects, facts.request.on_conflict);
+    let (chosen, of_target) = (facts.chosen(), facts.chosen_of_target());
     let (source, target) = facts.both()?;
     let hidden = |what: &str| Verdict::warning(format!("{what}, so nothing is known"), REMEDY);
     let Some(need) = source.data_bytes(chosen) else {
         return Ok(hidden("the source does not tell its used_memory"));
     };
-    let (Some(used), Some(held)) = (target.number("used_memory"), target.data_bytes(target_db)) else {
+    let (Some(used), Some(held)) = (target.number("used_memory"), target.data_bytes(of_target)) else {
         return Ok(hidden("the target does not tell its used_memory"));
     };
     let limit = match max_memory(target).await {
@@ -49,7 +49,8 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
             Verdict::warning(what, "use a target with more memory")
         }
         0 => Verdict::passed(format!("the target has no memory limit, and the data takes about {}", size(need))),
-        _ if need > room_at_best => Verdict::failed(shown, REMEDY),
+        // What is left out by rules for keys and types is counted here all the same.
+        _ if need > room_at_best && objects.is_whole() => Verdict::failed(shown, REMEDY),
         _ if need as f64 > room as f64 * COMFORT => Verdict::warning(shown, REMEDY),
         _ => Verdict::passed(shown),
     };

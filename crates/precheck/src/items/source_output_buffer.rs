@@ -24,7 +24,7 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     let text = source.setting("client-output-buffer-limit").await.map_err(hidden)?;
     let limits = Limits::read(&text).ok_or_else(|| hidden("there is none for replicas".into()))?;
     // The whole snapshot is sent, whatever is chosen of it.
-    let Some(data) = source.data_bytes(None) else {
+    let Some(data) = source.data_bytes(|_| true) else {
         return Ok(Verdict::warning("the source does not tell its used_memory", REMEDY));
     };
     let rate = match rate {

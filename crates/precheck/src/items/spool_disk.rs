@@ -17,7 +17,7 @@ const REMEDY: &str = "choose a larger disk with --state-dir, or another --spool-
 
 pub(super) fn check(facts: &mut Facts<'_>) -> Checked {
     let (dir, asked) = (facts.request.spool_dir, facts.request.spool_limit);
-    let chosen = facts.request.source.db;
+    let chosen = facts.chosen();
     let unusable = |why: String| Verdict::failed(why, "choose a directory that this user may write with --state-dir");
     let free = free(dir).map_err(|e| unusable(format!("the state directory cannot be used: {e}")))?;
     let limit = match asked {

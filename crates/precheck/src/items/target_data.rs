@@ -12,12 +12,13 @@ use crate::{
 };
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
-    let db = facts.target_db();
+    let chosen = facts.chosen_of_target();
+    let home = facts.target_databases().and_then(Iterator::min).unwrap_or(0);
     let (on_conflict, task) = (facts.request.on_conflict, facts.request.task);
     let target = facts.target()?;
-    let keys = target.keys(db);
+    let keys = target.keys(chosen);
     let position = [POSITION, task.as_bytes()].concat();
-    let selected = target.ask(&[b"SELECT", db.unwrap_or(0).to_string().as_bytes()]).await;
+    let selected = target.ask(&[b"SELECT", home.to_string().as_bytes()]).await;
     if selected.is_ok() && matches!(target.ask(&[b"EXISTS", &position]).await, Ok(Value::Int(1))) {
         let reason = format!("the target holds the position of task `{task}`, which goes on there");
         return Ok(Verdict::passed(reason).with("keys", keys));
