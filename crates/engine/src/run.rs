@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, Retry, Side, SyncSpec, failpoint};
+use keyferry_model::{Error, ErrorKind, Phase, Result, Retry, Side, SyncSpec, failpoint};
 use keyferry_net::Endpoint;
 use keyferry_spool::{self as spool, Handle, State};
 use tokio::time::sleep;
@@ -216,7 +216,7 @@ impl Task<'_> {
             stop: &done,
             epoch: &epoch,
             hold,
-            owns_keys: spec.on_conflict != OnConflict::Ignore,
+            owns_keys: checkpoint.flags.owner,
         };
         let work = async {
             tokio::try_join!(

@@ -47,7 +47,8 @@ pub(crate) struct Settler<'a> {
     pub(crate) epoch: &'a Cell<u64>,
     /// When the stream holds deadlines.
     pub(crate) hold: Option<Bounds>,
-    /// What the target has may be held. Otherwise keys were kept whose deadlines are not the source's.
+    /// All that is chosen of the target is the task's own, and may be held. Otherwise there may be keys of others, whose
+    /// deadlines are their own.
     pub(crate) owns_keys: bool,
 }
 
