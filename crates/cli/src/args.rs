@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 
-use crate::rdb_tool;
+use crate::{compare, rdb_tool};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -19,6 +19,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Copy everything that SOURCE holds to TARGET, then follow every write.
     Sync(SyncArgs),
+    /// Compare what SOURCE and TARGET hold, key by key, in both directions; with --repair make TARGET the same.
+    Compare(compare::Args),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
     Rdb(rdb_tool::Args),
 }
@@ -134,7 +136,7 @@ fn window(text: &str) -> Result<Window, String> {
     }
 }
 
-fn time(text: &str) -> Result<Duration, String> {
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let unit = match &text[digits.len()..] {
         "ms" => 1,

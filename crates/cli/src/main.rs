@@ -1,6 +1,7 @@
 //! The `keyferry` command. Everything it can do lives in the crates below; here are only arguments and exit codes.
 
 mod args;
+mod compare;
 mod logging;
 mod rdb_tool;
 mod report;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     let cli = args::Cli::parse();
     match cli.command {
         args::Command::Sync(args) => sync::main(args),
+        args::Command::Compare(args) => compare::main(&args),
         args::Command::Rdb(args) => rdb_tool::main(&args),
     }
 }

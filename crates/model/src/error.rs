@@ -47,6 +47,8 @@ pub enum ErrorKind {
     SameInstance,
     /// A dump file cannot be read, or what was made of it cannot be written.
     DumpFile,
+    /// The file with the results of a comparison cannot be used.
+    ResultStore,
     /// A defect of Keyferry itself: a promise inside the program was broken.
     Internal,
 
@@ -128,6 +130,8 @@ pub enum ErrorKind {
     TakenOver,
     /// A command was refused behind the checkpoint: both sides differ.
     Broken,
+    /// A repair beside a task that writes to the same target.
+    RepairRefused,
 }
 
 /// An error that a user can act on.

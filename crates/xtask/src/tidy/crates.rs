@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 const PREFIX: &str = "keyferry-";
 
 /// Each crate of the workspace, from the bottom up, with the crates of the workspace that it may use.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     // L0, pure.
     ("keyferry-keyspace", &[]),
     ("keyferry-resp", &[]),
@@ -21,8 +21,12 @@ const LAYERS: [(&str, &[&str]); 10] = [
         "keyferry-engine",
         &["keyferry-keyspace", "keyferry-resp", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-spool"],
     ),
+    ("keyferry-verify", &["keyferry-keyspace", "keyferry-resp", "keyferry-rdb", "keyferry-model", "keyferry-net"]),
     // L3.
-    ("keyferry-cli", &["keyferry-keyspace", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-engine"]),
+    (
+        "keyferry-cli",
+        &["keyferry-keyspace", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-engine", "keyferry-verify"],
+    ),
     // For development. The test kit knows nothing of the product, or it could not contradict it.
     ("keyferry-testkit", &[]),
     ("xtask", &["keyferry-testkit"]),

@@ -1,0 +1,88 @@
+//! One of the two sides: what it is, and what it can be asked.
+
+use keyferry_keyspace::{
+    ServerVersion,
+    info::{self, DbKeys},
+};
+use keyferry_model::{Error, ErrorKind, Result};
+use keyferry_net::{Connection, Endpoint};
+
+use crate::{
+    asker::{Answer, Answers, Asker, Batch},
+    deadline::Deadline,
+};
+
+/// Facts of one side, as its server told them.
+#[derive(Clone)]
+pub(crate) struct Side {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) version: ServerVersion,
+    /// Changes with each start of the server; cursors of another start mean nothing.
+    pub(crate) run_id: String,
+    pub(crate) databases: Vec<DbKeys>,
+    /// Whether it tells when fields of hashes expire.
+    pub(crate) tells_fields: bool,
+}
+
+impl Side {
+    /// Errors: those of a connection, `Cluster`, `Protocol` when INFO names no version.
+    pub(crate) async fn meet(endpoint: &Endpoint) -> Result<Self> {
+        let mut conn = Connection::open(endpoint).await?;
+        let text = conn.info("all").await?;
+        let text = text.as_bytes();
+        let side = endpoint.side;
+        if info::field(text, "cluster_enabled") == Some("1") {
+            let what = format!("ask the {side} {endpoint}: it is a cluster node");
+            return Err(Error::new(ErrorKind::Cluster(side), what));
+        }
+        let version = ServerVersion::from_info(text).ok_or_else(|| {
+            Error::new(ErrorKind::Protocol(side), format!("read INFO of the {side} {endpoint}: it names no version"))
+        })?;
+        let command = conn.ask(&[b"COMMAND", b"INFO", b"HPEXPIRETIME"]).await?;
+        let tells_fields = matches!(&command, keyferry_net::Value::Array(found)
+            if matches!(found.first(), Some(keyferry_net::Value::Array(_))));
+        Ok(Self {
+            endpoint: endpoint.clone(),
+            version,
+            run_id: info::field(text, "run_id").unwrap_or_default().to_owned(),
+            databases: info::keyspace(text).collect(),
+            tells_fields,
+        })
+    }
+
+    /// Whether it tells how much memory a value takes.
+    pub(crate) fn tells_memory(&self) -> bool {
+        self.version.redis >= (4, 0, 0)
+    }
+
+    /// Asks for deadlines: so many answers as [`Self::deadlines`] takes.
+    pub(crate) fn ask_deadlines<'k>(&self, batch: &mut Batch, keys: impl Iterator<Item = &'k [u8]>) {
+        let name: &[u8] = if self.version.tells_expiry() { b"PEXPIRETIME" } else { b"PTTL" };
+        batch.push(&[b"TIME"]);
+        keys.for_each(|key| batch.push(&[name, key]));
+    }
+
+    /// The time on its clock, and the deadlines of `count` keys.
+    pub(crate) fn deadlines(&self, asker: &Asker, answers: &mut Answers, count: usize) -> Result<(i64, Vec<Deadline>)> {
+        let now = match answers.next() {
+            Answer::Array(raw) => time(raw),
+            Answer::Error(text) => return Err(asker.refused("TIME", text)),
+            _ => None,
+        };
+        let now = now.ok_or_else(|| asker.unexpected("TIME"))?;
+        let from = (!self.version.tells_expiry()).then_some(now);
+        let one = |_| match answers.next() {
+            Answer::Int(n) => Ok(Deadline::read(n, from)),
+            Answer::Error(text) => Err(asker.refused("PTTL", text)),
+            _ => Err(asker.unexpected("PTTL")),
+        };
+        Ok((now, (0..count).map(one).collect::<Result<_>>()?))
+    }
+}
+
+/// Milliseconds since 1970 in the reply of TIME.
+pub(crate) fn time(raw: &[u8]) -> Option<i64> {
+    let mut parts = crate::flat::elements(raw).map(|part| std::str::from_utf8(part?).ok()?.parse::<i64>().ok());
+    let (seconds, micros) = (parts.next()??, parts.next()??);
+    seconds.checked_mul(1000)?.checked_add(micros / 1000)
+}
