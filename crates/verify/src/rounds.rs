@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use keyferry_model::Result;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{
     check::{Checker, Found},
@@ -22,6 +22,8 @@ const PAGE: u64 = 500;
 /// Readings in the last round, and the pause between them: long for a write on its way, short for a user.
 const READINGS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
+/// Where a reading takes long, since much differs or values are large, there are fewer.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Where in the store a round goes on after a connection was lost.
 #[derive(Default)]
@@ -68,12 +70,13 @@ pub(crate) async fn settle(
     last: bool,
 ) -> Result<Vec<Found>> {
     let dbs = pair.dbs(db);
+    let begun = Instant::now();
     let mut found = checker.check(dbs, keys).await?;
     for _ in 1..if last { READINGS } else { 1 } {
         let mut places: Vec<usize> = found.iter().map(|found| found.at).collect();
         places.sort_unstable();
         places.dedup();
-        if places.is_empty() {
+        if places.is_empty() || begun.elapsed() > LONG {
             break;
         }
         sleep(PAUSE).await;

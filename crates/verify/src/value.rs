@@ -54,9 +54,13 @@ impl Diff {
 
     /// `3 fields: a (differs), b (missing on the target), c (missing on the source)`; `None` when nothing differs.
     pub(crate) fn detail(self) -> Option<String> {
-        let plural = if self.count == 1 { "" } else { "s" };
+        let what = match (self.count, self.what.strip_suffix('y')) {
+            (1, _) => self.what.to_owned(),
+            (_, Some(stem)) => format!("{stem}ies"),
+            (_, None) => format!("{}s", self.what),
+        };
         let more = if self.count > self.named.len() as u64 { ", ..." } else { "" };
-        (self.count > 0).then(|| format!("{} {}{plural}: {}{more}", self.count, self.what, self.named.join(", ")))
+        (self.count > 0).then(|| format!("{} {what}: {}{more}", self.count, self.named.join(", ")))
     }
 }
 

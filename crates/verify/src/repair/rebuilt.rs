@@ -2,9 +2,9 @@
 
 use keyferry_keyspace::{Flavor, ServerVersion};
 use keyferry_rdb::{
-    Group, dump,
+    Group, ValueType, dump,
     object::{DecodeLimits, Element, ValueDecoder},
-    rebuild::{Plan, Rebuilder, Target},
+    rebuild::{PendingIds, Plan, Rebuilder, Target},
 };
 
 use super::restore_ttl;
@@ -40,26 +40,40 @@ pub(super) fn write(
     let plan = Plan { expire_ms, ..Plan::default() };
     let refused = |e: &dyn std::fmt::Display| format!("the target cannot hold it: {e}");
     let mut rebuilder = Rebuilder::new(key, kind.group(), abilities(target), plan).map_err(|e| refused(&e))?;
-    let mut decoder = ValueDecoder::new(kind, DecodeLimits::default());
-    let (mut rest, mut out) = (raw, Vec::new());
-    loop {
-        let (used, element) = decoder.next(rest).map_err(|e| format!("its payload cannot be read: {e}"))?;
-        match &element {
-            Some(element) => rebuilder.push(element, &mut out).map_err(|e| refused(&e))?,
-            None if used == 0 => return Err("its payload ends too early".into()),
-            None => {}
-        }
-        if matches!(element, Some(Element::End)) {
-            break;
-        }
-        rest = rest.get(used..).unwrap_or_default();
+    if kind.group() == Group::Stream {
+        let mut pending = PendingIds::default();
+        decode(kind, raw, |element| {
+            pending.note(element);
+            Ok(())
+        })?;
+        rebuilder = rebuilder.with_pending(pending);
     }
+    let mut out = Vec::new();
+    decode(kind, raw, |element| rebuilder.push(element, &mut out).map_err(|e| refused(&e)))?;
     // Nobody sees a value in part.
     let commands = usize::try_from(rebuilder.commands()).unwrap_or(usize::MAX);
     batch.push(&[b"MULTI"]);
     batch.push_encoded(&out, commands);
     batch.push(&[b"EXEC"]);
     Ok(commands + 2)
+}
+
+/// Gives each element of a value to `take`.
+fn decode(kind: ValueType, raw: &[u8], mut take: impl FnMut(&Element<'_>) -> Result<(), String>) -> Result<(), String> {
+    let mut decoder = ValueDecoder::new(kind, DecodeLimits::default());
+    let mut rest = raw;
+    loop {
+        let (used, element) = decoder.next(rest).map_err(|e| format!("its payload cannot be read: {e}"))?;
+        match &element {
+            Some(element) => take(element)?,
+            None if used == 0 => return Err("its payload ends too early".into()),
+            None => {}
+        }
+        if matches!(element, Some(Element::End)) {
+            return Ok(());
+        }
+        rest = rest.get(used..).unwrap_or_default();
+    }
 }
 
 fn restore(batch: &mut Batch, target: &ServerVersion, key: &[u8], payload: &[u8], deadline: Deadline, now: i64) {

@@ -67,7 +67,7 @@ pub(crate) async fn list(link: &mut Link, key: &[u8]) -> Result<Verdict> {
 
 /// After an answer that was too long: fewer elements at once.
 pub(super) fn fewer(count: u64) -> u64 {
-    (count / 8).max(1)
+    (count / 16).max(1)
 }
 
 /// One element cannot be had in pieces: then the answer is kept whatever its length.
