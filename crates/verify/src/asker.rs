@@ -187,6 +187,8 @@ impl Asker {
             sent.await.or_err(ErrorKind::Lost(side), || format!("write to the {side} {endpoint}"))
         };
         answers.buf.clear();
+        // What one large element has taken is given back.
+        answers.buf.shrink_to(2 * KEPT);
         answers.items.clear();
         answers.next = 0;
         let kept = if batch.whole { usize::MAX } else { KEPT };

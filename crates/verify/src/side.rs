@@ -1,7 +1,7 @@
 //! One of the two sides: what it is, and what it can be asked.
 
 use keyferry_keyspace::{
-    ServerVersion,
+    Flavor, ServerVersion,
     info::{self, DbKeys},
 };
 use keyferry_model::{Error, ErrorKind, Result};
@@ -38,9 +38,11 @@ impl Side {
         let version = ServerVersion::from_info(text).ok_or_else(|| {
             Error::new(ErrorKind::Protocol(side), format!("read INFO of the {side} {endpoint}: it names no version"))
         })?;
-        let command = conn.ask(&[b"COMMAND", b"INFO", b"HPEXPIRETIME"]).await?;
-        let tells_fields = matches!(&command, keyferry_net::Value::Array(found)
-            if matches!(found.first(), Some(keyferry_net::Value::Array(_))));
+        let tells_fields = match version.flavor {
+            Flavor::Redis => version.redis >= (7, 4, 0),
+            Flavor::Valkey => version.own >= (9, 0, 0),
+            Flavor::Redict | Flavor::Other => false,
+        };
         Ok(Self {
             endpoint: endpoint.clone(),
             version,

@@ -32,7 +32,7 @@ const TABLES: &str = "
         run INTEGER NOT NULL,
         side TEXT NOT NULL,
         db INTEGER NOT NULL,
-        server TEXT NOT NULL,
+        servers TEXT NOT NULL,
         cursor TEXT NOT NULL,
         keys INTEGER NOT NULL,
         done INTEGER NOT NULL,

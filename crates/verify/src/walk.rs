@@ -51,17 +51,18 @@ struct Work {
 ///
 /// Errors: those of the connections and the store. What is done by then is kept.
 pub(crate) async fn walk(walks: &Walks<'_>, dbs: Dbs, which: Which) -> Result<()> {
-    let side = if which == Which::Source { &walks.pair.source } else { &walks.pair.target };
     let at = walks.store.position(walks.run, which.name(), dbs.source)?;
-    // A cursor of an earlier start of the server means nothing.
-    let at = at.filter(|at| at.server == side.run_id).unwrap_or_else(|| Position {
-        side: which.name(),
-        db: dbs.source,
-        server: side.run_id.clone(),
-        cursor: "0".into(),
-        keys: 0,
-        done: false,
-    });
+    // A cursor of an earlier start of the server means nothing, and what was compared with an earlier start may be lost.
+    let servers = format!("{} {}", walks.pair.source.run_id, walks.pair.target.run_id);
+    let at = match at.filter(|at| at.servers == servers) {
+        Some(at) => at,
+        None => {
+            let start =
+                Position { side: which.name(), db: dbs.source, servers, cursor: "0".into(), keys: 0, done: false };
+            walks.store.begin_walk(walks.run, &start)?;
+            start
+        }
+    };
     if at.done {
         return Ok(());
     }
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_position_never_passes_a_batch_that_is_not_done() {
-        let at = Position { side: "source", db: 0, server: String::new(), cursor: "0".into(), keys: 5, done: false };
+        let at = Position { side: "source", db: 0, servers: String::new(), cursor: "0".into(), keys: 5, done: false };
         let mut progress = Progress { at, next: 0, ended: BTreeMap::new() };
         assert!(progress.end(1, b"20".to_vec(), 10).is_none());
         assert!(progress.end(2, b"0".to_vec(), 1).is_none());

@@ -52,7 +52,7 @@ fn after_kill_9() {
     target.restart().unwrap();
     data::fill_strings(&target.url(), 100_000, 20, 1).unwrap();
     let mut command = super::command(&source.url(), &target.url());
-    command.args(args).args(["--rounds", "2", "--interval", "10ms"]);
+    command.args(args).args(["--rounds", "1"]);
     let done = done(command);
     done.assert_equal();
     assert_eq!(done.found().1["keys"], 100_000);

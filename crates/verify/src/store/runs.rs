@@ -21,8 +21,8 @@ pub(crate) struct Position {
     pub(crate) side: &'static str,
     /// Database of the source.
     pub(crate) db: u32,
-    /// Start of the server that the cursor belongs to.
-    pub(crate) server: String,
+    /// The starts of both servers that it belongs to.
+    pub(crate) servers: String,
     pub(crate) cursor: String,
     /// Keys before it.
     pub(crate) keys: u64,
@@ -100,15 +100,34 @@ impl Store {
     pub(crate) fn position(&self, run: i64, side: &'static str, db: u32) -> Result<Option<Position>> {
         self.db
             .query_row(
-                "SELECT server, cursor, keys, done FROM position WHERE run = ?1 AND side = ?2 AND db = ?3",
+                "SELECT servers, cursor, keys, done FROM position WHERE run = ?1 AND side = ?2 AND db = ?3",
                 params![run, side, db],
                 |row| {
-                    let (server, cursor, done) = (row.get(0)?, row.get(1)?, row.get(3)?);
-                    Ok(Position { side, db, server, cursor, keys: row.get::<_, i64>(2)? as u64, done })
+                    let (servers, cursor, done) = (row.get(0)?, row.get(1)?, row.get(3)?);
+                    Ok(Position { side, db, servers, cursor, keys: row.get::<_, i64>(2)? as u64, done })
                 },
             )
             .optional()
             .map_err(failed)
+    }
+
+    /// A walk begins, perhaps anew: what an earlier one has found is forgotten. Behind the source's own walk comes that of the
+    /// target, also again.
+    pub(crate) fn begin_walk(&self, run: i64, at: &Position) -> Result<()> {
+        let begin = || {
+            let tx = self.db.unchecked_transaction()?;
+            let found = match at.side {
+                "source" => "DELETE FROM difference WHERE run = ?1 AND db = ?2",
+                _ => "DELETE FROM difference WHERE run = ?1 AND db = ?2 AND kind = 'missing_on_source'",
+            };
+            tx.execute(found, params![run, at.db])?;
+            if at.side == "source" {
+                tx.execute("DELETE FROM position WHERE run = ?1 AND db = ?2", params![run, at.db])?;
+            }
+            set_position(&tx, run, at)?;
+            tx.commit()
+        };
+        begin().map_err(failed)
     }
 
     /// Keys of a side that were walked, in all databases.
@@ -120,8 +139,7 @@ impl Store {
 }
 
 pub(super) fn set_position(db: &rusqlite::Connection, run: i64, at: &Position) -> rusqlite::Result<()> {
-    let sql =
-        "INSERT OR REPLACE INTO position(run, side, db, server, cursor, keys, done) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let values = params![run, at.side, at.db, at.server, at.cursor, at.keys as i64, at.done];
+    let sql = "INSERT OR REPLACE INTO position(run, side, db, servers, cursor, keys, done) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let values = params![run, at.side, at.db, at.servers, at.cursor, at.keys as i64, at.done];
     db.prepare_cached(sql)?.execute(values).map(|_| ())
 }

@@ -47,7 +47,7 @@ fn goes_on_only_with_the_same_comparison() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("results");
     let position =
-        Position { side: "source", db: 5, server: "start".into(), cursor: "17".into(), keys: 12, done: false };
+        Position { side: "source", db: 5, servers: "start".into(), cursor: "17".into(), keys: 12, done: false };
     let run = {
         let store = Store::open(Some(&path)).unwrap();
         let run = store.begin("a", "b", "o").unwrap();
@@ -66,6 +66,23 @@ fn goes_on_only_with_the_same_comparison() {
     store.finish(other.id, &outcome).unwrap();
     assert_eq!(store.show(0, 1, |_| Ok(())).unwrap(), Some((outcome, true)));
     assert!(store.begin("a", "b", "others").unwrap().id != other.id);
+}
+
+#[test]
+fn a_walk_that_begins_anew_forgets_what_it_found() {
+    let store = Store::open(None).unwrap();
+    let run = store.begin("a", "b", "o").unwrap().id;
+    let names = keys(&[b"a", b"b"]);
+    let all = [found(0, Kind::Value), found(1, Kind::MissingOnSource)];
+    let at = |side| Position { side, db: 1, servers: "s".into(), cursor: "0".into(), keys: 3, done: true };
+    for db in [1, 2] {
+        store.keep(run, db, &names, &all, None).unwrap();
+    }
+    store.begin_walk(run, &at("target")).unwrap();
+    assert_eq!(store.counts(run).unwrap().all(), 3);
+    store.begin_walk(run, &at("source")).unwrap();
+    assert_eq!(store.counts(run).unwrap().all(), 2);
+    assert!(store.position(run, "target", 1).unwrap().is_none() && store.position(run, "source", 1).unwrap().is_some());
 }
 
 #[test]

@@ -261,7 +261,13 @@ fn read_deadlines(side: &Side, half: &mut Half, hashes: &Asked<'_>) -> Result<Op
             all.push(Vec::new());
             continue;
         }
-        let Answer::Array(raw) = half.answers.next() else { return Ok(None) };
+        let raw = match half.answers.next() {
+            Answer::Array(raw) => raw,
+            Answer::Error(text) if !text.starts_with(b"WRONGTYPE") => {
+                return Err(half.asker.refused("HPEXPIRETIME", text));
+            }
+            _ => return Ok(None),
+        };
         let number = |item: Option<&[u8]>| std::str::from_utf8(item?).ok()?.parse().ok();
         all.push(elements(raw).map(|item| Deadline::read(number(item).unwrap_or(-1), None)).collect());
     }
