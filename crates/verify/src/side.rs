@@ -22,6 +22,8 @@ pub(crate) struct Side {
     pub(crate) databases: Vec<DbKeys>,
     /// Whether it tells when fields of hashes expire.
     pub(crate) tells_fields: bool,
+    /// Writes since the last snapshot, and when that was. `None` where it does not tell.
+    written: Option<(String, String)>,
 }
 
 impl Side {
@@ -43,13 +45,27 @@ impl Side {
             Flavor::Valkey => version.own >= (9, 0, 0),
             Flavor::Redict | Flavor::Other => false,
         };
+        // Another server that only looks like Redis may count otherwise.
+        let told = version.flavor != Flavor::Other;
+        let field = |name| info::field(text, name).filter(|_| told).map(str::to_owned);
         Ok(Self {
             endpoint: endpoint.clone(),
             version,
             run_id: info::field(text, "run_id").unwrap_or_default().to_owned(),
             databases: info::keyspace(text).collect(),
             tells_fields,
+            written: field("rdb_changes_since_last_save").zip(field("rdb_last_save_time")),
         })
+    }
+
+    /// Whether nothing was written between then and `later`, as far as the server's own count tells.
+    pub(crate) fn is_unchanged(&self, later: &Self) -> bool {
+        self.run_id == later.run_id && self.written.is_some() && self.written == later.written
+    }
+
+    /// Keys of a database, and those among them that expire.
+    pub(crate) fn keys(&self, db: u32) -> (u64, u64) {
+        self.databases.iter().find(|found| found.db.0 == db).map_or((0, 0), |found| (found.keys, found.expires))
     }
 
     /// Whether it tells how much memory a value takes.

@@ -70,8 +70,8 @@ pub(crate) async fn walk(walks: &Walks<'_>, dbs: Dbs, which: Which) -> Result<()
     let receiver = Mutex::new(receiver);
     let start = at.cursor.clone();
     let progress = RefCell::new(Progress { at, next: 0, ended: BTreeMap::new() });
-    let scan = scan(walks, dbs, which, start, sender);
-    let worker = || work(walks, dbs, which, &receiver, &progress);
+    let scan = Box::pin(scan(walks, dbs, which, start, sender));
+    let worker = || Box::pin(work(walks, dbs, which, &receiver, &progress));
     const { assert!(WORKERS == 4) };
     tokio::try_join!(scan, worker(), worker(), worker(), worker()).map(|_| ())
 }
@@ -170,10 +170,7 @@ impl Progress {
 
 /// How many keys there are to walk, of both sides.
 pub(crate) fn expected(pair: &Pair<'_>, databases: &[Dbs]) -> u64 {
-    let count = |side: &crate::side::Side, db: u32| -> u64 {
-        side.databases.iter().filter(|found| found.db.0 == db).map(|found| found.keys).sum()
-    };
-    databases.iter().map(|dbs| count(&pair.source, dbs.source) + count(&pair.target, dbs.target)).sum()
+    databases.iter().map(|dbs| pair.source.keys(dbs.source).0 + pair.target.keys(dbs.target).0).sum()
 }
 
 #[cfg(test)]

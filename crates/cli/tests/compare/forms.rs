@@ -25,6 +25,33 @@ fn a_database_with_another_one() {
     urls("/3", "/99").assert_error("TGT-0019");
 }
 
+/// At rest, with nothing that expires, counts can prove that the target has no more: only then it is not walked.
+#[test]
+fn the_target_is_walked_unless_it_is_certain() {
+    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.0").unwrap());
+    for i in 0..2_000 {
+        run(&source, 0, &[&format!("SET k{i} v")]);
+        run(&target, 0, &[&format!("SET k{i} v")]);
+    }
+    let scans = || {
+        let stats = target.info("commandstats").unwrap();
+        stats.contains_key("cmdstat_scan")
+    };
+    compare(&source, &target, &[]).assert_equal();
+    assert!(!scans());
+    run(&target, 0, &["SET more v"]);
+    assert_eq!(compare(&source, &target, &[]).found().0, [(0, "more".to_owned(), "missing_on_source".to_owned())]);
+    assert!(scans());
+    // As many, but others.
+    run(&target, 0, &["DEL k7"]);
+    let found = compare(&source, &target, &["--mode", "keys"]).found().0;
+    assert_eq!(found.len(), 2, "{found:?}");
+    // As many, one of which expires on the source.
+    run(&target, 0, &["SET k7 v"]);
+    run(&source, 0, &["SET soon v PX 900"]);
+    assert_eq!(compare(&source, &target, &[]).code, 1);
+}
+
 #[test]
 fn binary_keys_in_every_form() {
     let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.0").unwrap());
@@ -75,7 +102,9 @@ fn results_are_shown_again_in_pages() {
     let filled: Vec<String> = (0..2_500).map(|i| format!("k{i:04}")).collect();
     let mut conn = source.conn().unwrap();
     let mut mset = cmd("MSET");
-    filled.iter().for_each(|key| drop(mset.arg(key).arg("v").arg(key.clone() + "x").arg(1)));
+    for key in &filled {
+        mset.arg(key).arg("v").arg(key.clone() + "x").arg(1);
+    }
     mset.exec(&mut conn).unwrap();
     filled.iter().for_each(|key| run(&target, 0, &[&format!("SET {key}x 1")]));
     let dir = tempfile::tempdir().unwrap();
@@ -101,6 +130,6 @@ fn a_rate_is_kept() {
     keyferry_testkit::data::fill_strings(&target.url(), 1_000, 10, 1).unwrap();
     let begun = std::time::Instant::now();
     compare(&source, &target, &["--rate", "1000"]).assert_equal();
-    // 1000 keys of each side, of which the first tenth is free.
-    assert!(begun.elapsed() >= Duration::from_millis(1_700), "{:?}", begun.elapsed());
+    // Of 1000 keys the first tenth is free, or a little more, since SCAN may give more than it is asked for.
+    assert!(begun.elapsed() >= Duration::from_millis(800), "{:?}", begun.elapsed());
 }

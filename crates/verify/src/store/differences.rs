@@ -66,6 +66,12 @@ impl Store {
         find().map_err(failed)
     }
 
+    /// Whether the target lacks a key of a database.
+    pub(crate) fn lacks(&self, run: i64, db: u32) -> Result<bool> {
+        let sql = "SELECT EXISTS(SELECT 1 FROM difference WHERE run = ?1 AND db = ?2 AND kind = 'missing_on_target')";
+        self.db.query_row(sql, params![run, db], |row| row.get(0)).map_err(failed)
+    }
+
     /// How many keys differ.
     pub(crate) fn differing_keys(&self, run: i64) -> Result<u64> {
         let sql = "SELECT count(*) FROM (SELECT DISTINCT db, key FROM difference WHERE run = ?1)";
