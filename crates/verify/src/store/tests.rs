@@ -36,8 +36,13 @@ fn pages_in_order_and_replaces_what_was_known() {
 
     store.replace(run, 3, &names, &[found(1, Kind::Ttl)], 2).unwrap();
     let mut shown = Vec::new();
-    let (outcome, finished) =
-        store.show(0, 10, |one| Ok(shown.push((one.db, one.key, one.kind, one.round)))).unwrap().unwrap();
+    let (outcome, finished) = store
+        .show(0, 10, |one| {
+            shown.push((one.db, one.key, one.kind, one.round));
+            Ok(())
+        })
+        .unwrap()
+        .unwrap();
     assert_eq!(shown, [(3, b"k1".to_vec(), Kind::Ttl, 2), (9, b"other".to_vec(), Kind::Value, 1)]);
     assert_eq!((outcome.counts.of(Kind::Ttl), outcome.counts.all(), finished), (1, 2, false));
 }
