@@ -117,10 +117,7 @@ mod tests {
 
     #[test]
     fn one_line_for_each() {
-        assert_eq!(
-            one(Form::Csv, &difference()),
-            r#"3,"a,""\xff\\\x0a",value,"1 field: ""x"" (differs)""#.to_owned() + "\""
-        );
+        assert_eq!(one(Form::Csv, &difference()), r#"3,"a,""\xff\\\x0a",value,"1 field: ""x"" (differs)""#);
         let object: serde_json::Value = serde_json::from_str(&one(Form::Json, &difference())).unwrap();
         assert_eq!(object["key"], "a,\"\\xff\\\\\\x0a");
         assert_eq!((&object["db"], &object["kind"], &object["round"]), (&3.into(), &"value".into(), &3.into()));
