@@ -51,12 +51,13 @@ impl<'a> Checker<'a> {
         Ok(Self { pair, link: pair.connect().await?, average: LONG, expiring: None })
     }
 
-    /// Finds what differs, in both directions.
-    pub(crate) async fn check(&mut self, dbs: Dbs, keys: &Keys) -> Result<Vec<Found>> {
+    /// Finds what differs, in both directions. With `scanned` the source has just named these keys: where only their presence is
+    /// wanted, it is not asked again.
+    pub(crate) async fn check(&mut self, dbs: Dbs, keys: &Keys, scanned: bool) -> Result<Vec<Found>> {
         self.link.select(dbs).await?;
         let mut found = Vec::new();
         if self.pair.spec.mode == Mode::Keys {
-            if !self.all_there(keys, true).await? {
+            if !self.all_there(keys, !scanned, true).await? {
                 let all: Vec<usize> = (0..keys.len()).collect();
                 self.others(keys, &all, true, &mut found).await?;
             }
@@ -79,7 +80,7 @@ impl<'a> Checker<'a> {
     pub(crate) async fn check_absent(&mut self, dbs: Dbs, keys: &Keys) -> Result<Vec<Found>> {
         self.link.select(dbs).await?;
         let mut found = Vec::new();
-        if !self.all_there(keys, false).await? {
+        if !self.all_there(keys, true, false).await? {
             let all: Vec<usize> = (0..keys.len()).collect();
             self.others(keys, &all, true, &mut found).await?;
             found.retain(|found| found.kind == Kind::MissingOnSource);
@@ -87,16 +88,15 @@ impl<'a> Checker<'a> {
         Ok(found)
     }
 
-    /// Whether the source, or with `both` each side, has all of these keys. One answer for all of them; a server that is too
+    /// Whether the sides that are asked have all of these keys. One answer for all of them; a server that is too
     /// old for that (before 3.0.3) only costs the questions one by one.
-    async fn all_there(&mut self, keys: &Keys, both: bool) -> Result<bool> {
-        self.link.source.batch.push_over(b"EXISTS", keys.iter(0..keys.len()));
-        if both {
-            self.link.target.batch.push_over(b"EXISTS", keys.iter(0..keys.len()));
+    async fn all_there(&mut self, keys: &Keys, source: bool, target: bool) -> Result<bool> {
+        for (_, half) in [(source, &mut self.link.source), (target, &mut self.link.target)].iter_mut().filter(|x| x.0) {
+            half.batch.push_over(b"EXISTS", keys.iter(0..keys.len()));
         }
         self.link.ask().await?;
         let all = |half: &mut Half| half.answers.next() == Answer::Int(keys.len() as i64);
-        Ok(all(&mut self.link.source) && (!both || all(&mut self.link.target)))
+        Ok((!source || all(&mut self.link.source)) && (!target || all(&mut self.link.target)))
     }
 
     /// Compares what is a string on both sides; everything else goes to `rest`.

@@ -71,7 +71,7 @@ pub(crate) async fn settle(
 ) -> Result<Vec<Found>> {
     let dbs = pair.dbs(db);
     let begun = Instant::now();
-    let mut found = checker.check(dbs, keys).await?;
+    let mut found = checker.check(dbs, keys, false).await?;
     for _ in 1..if last { READINGS } else { 1 } {
         let mut places: Vec<usize> = found.iter().map(|found| found.at).collect();
         places.sort_unstable();
@@ -82,7 +82,7 @@ pub(crate) async fn settle(
         sleep(PAUSE).await;
         let mut again = Keys::default();
         places.iter().for_each(|&at| again.push(keys.get(at)));
-        found = checker.check(dbs, &again).await?;
+        found = checker.check(dbs, &again, false).await?;
         found.iter_mut().for_each(|found| found.at = places.get(found.at).copied().unwrap_or(found.at));
     }
     Ok(found)

@@ -123,7 +123,7 @@ async fn work(
         let Some(Work { number, keys, cursor }) = work else { return Ok(()) };
         let found = match which {
             _ if keys.is_empty() => Vec::new(),
-            Which::Source => checker.check(dbs, &keys).await?,
+            Which::Source => checker.check(dbs, &keys, true).await?,
             Which::Target => checker.check_absent(dbs, &keys).await?,
         };
         let count = keys.len() as u64;
