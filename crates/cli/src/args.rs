@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 use keyferry_precheck::Item;
 
-use crate::{check::CheckArgs, chosen::ChosenArgs, rdb_tool};
+use crate::{check::CheckArgs, chosen::ChosenArgs, compare, rdb_tool};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Sync(Box<SyncArgs>),
     /// Look at both sides, and say what would go wrong; nothing is written.
     Check(Box<CheckArgs>),
+    /// Compare what SOURCE and TARGET hold, key by key, in both directions; with --repair make TARGET the same.
+    Compare(Box<compare::Args>),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
     Rdb(rdb_tool::Args),
 }

@@ -20,7 +20,9 @@ where
         LogLevel::Trace => "trace",
     };
     let others = if level == "error" { "error" } else { "warn" };
-    let filter = EnvFilter::new(format!("{others},keyferry={level},keyferry_engine={level},keyferry_net={level}"));
+    let ours = ["keyferry", "keyferry_engine", "keyferry_net", "keyferry_verify"];
+    let ours: String = ours.iter().map(|name| format!(",{name}={level}")).collect();
+    let filter = EnvFilter::new(format!("{others}{ours}"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_target(false);
     match format {
         LogFormat::Json => builder.json().init(),

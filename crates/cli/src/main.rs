@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod chosen;
+mod compare;
 mod logging;
 mod rdb_tool;
 mod report;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     match cli.command {
         args::Command::Sync(args) => sync::main(*args),
         args::Command::Check(args) => check::main(&args),
+        args::Command::Compare(args) => compare::main(&args),
         args::Command::Rdb(args) => rdb_tool::main(&args),
     }
 }

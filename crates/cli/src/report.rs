@@ -220,7 +220,7 @@ pub(crate) fn summary(outcome: Outcome, stats: &Stats, took: Duration) -> String
 }
 
 /// Writes log lines to stderr, above the bar where there is one.
-pub(crate) struct LogWriter(Option<ProgressBar>);
+pub(crate) struct LogWriter(pub(crate) Option<ProgressBar>);
 
 impl<'a> MakeWriter<'a> for LogWriter {
     type Writer = LineWriter<'a>;

@@ -49,6 +49,8 @@ pub enum ErrorKind {
     SameInstance,
     /// A dump file cannot be read, or what was made of it cannot be written.
     DumpFile,
+    /// The file with the results of a comparison cannot be used.
+    ResultStore,
     /// An item of the precheck has failed.
     Precheck,
     /// A defect of Keyferry itself: a promise inside the program was broken.
@@ -132,6 +134,8 @@ pub enum ErrorKind {
     TakenOver,
     /// A command was refused behind the checkpoint: both sides differ.
     Broken,
+    /// A repair beside a task that writes to the same target.
+    RepairRefused,
 }
 
 /// An error that a user can act on.

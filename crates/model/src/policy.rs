@@ -62,6 +62,7 @@ impl ErrorKind {
             TaskRunning => row("CFG-0005", Manual, Refused, "stop the other process, or give this one another name with --task"),
             SameInstance => row("CFG-0006", Manual, Refused, "check both URLs: source and target must be servers with separate data, not one server and not replica and primary"),
             DumpFile => row("CFG-0007", Manual, Usage, "check that the file exists, that this user may read it, and that the output has room"),
+            ResultStore => row("CFG-0009", Manual, Failed, "check the file of --store: its directory has to exist and have room, this user has to be able to write there, and the file has to be one of keyferry compare, of the same version"),
             Precheck => row("CFG-0010", Manual, Refused, "remove the reason: `keyferry check` with the same URLs shows each item with its remedy; or leave the item out with --skip"),
             Internal => row("CFG-0099", Never, Failed, "this is a defect of Keyferry: please report it with the log"),
 
@@ -115,6 +116,7 @@ impl ErrorKind {
             CheckpointChanged => row("TGT-0023", Backoff, Failed, "the target lost the position of this task, by a fail-over, a restart or a FLUSHALL of somebody else: it is read again"),
             TakenOver => row("TGT-0024", Never, Failed, "another process runs this task now: let it, or stop it and start this one again"),
             Broken => row("TGT-0025", Manual, Refused, "the target refused a command when this task ran last, so both sides differ: remove the reason and begin anew with --restart --on-conflict clear"),
+            RepairRefused => row("TGT-0026", Manual, Refused, "a sync task writes to the target, or can be gone on with: let it end (--stop-when-synced), or remove what it left by starting it again, then repair; or compare without --repair"),
             NoSuchDatabase => row("TGT-0019", Manual, Failed, "raise `databases` in the target's configuration to that of the source, or choose one database in both URLs"),
         }
     }

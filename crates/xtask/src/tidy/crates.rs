@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 const PREFIX: &str = "keyferry-";
 
 /// Each crate of the workspace, from the bottom up, with the crates of the workspace that it may use.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     // L0, pure.
     ("keyferry-keyspace", &[]),
     ("keyferry-resp", &[]),
@@ -22,6 +22,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
         &["keyferry-keyspace", "keyferry-resp", "keyferry-rdb", "keyferry-model", "keyferry-net", "keyferry-spool"],
     ),
     ("keyferry-precheck", &["keyferry-keyspace", "keyferry-model", "keyferry-net", "keyferry-spool"]),
+    ("keyferry-verify", &["keyferry-keyspace", "keyferry-resp", "keyferry-rdb", "keyferry-model", "keyferry-net"]),
     // L3.
     (
         "keyferry-cli",
@@ -32,6 +33,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "keyferry-net",
             "keyferry-engine",
             "keyferry-precheck",
+            "keyferry-verify",
         ],
     ),
     // For development. The test kit knows nothing of the product, or it could not contradict it.

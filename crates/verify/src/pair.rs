@@ -1,0 +1,112 @@
+//! Both sides together: what they are, and a connection to each that is asked at the same time.
+
+use keyferry_model::{Error, ErrorKind, Result};
+
+use crate::{
+    asker::{Answers, Asker, Batch},
+    deadline::Rules,
+    side::Side,
+    spec::Spec,
+};
+
+/// A database of the source and the one of the target that is compared with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Dbs {
+    pub(crate) source: u32,
+    pub(crate) target: u32,
+}
+
+/// Facts of both sides and what is wanted of them.
+pub(crate) struct Pair<'a> {
+    pub(crate) source: Side,
+    pub(crate) target: Side,
+    pub(crate) spec: &'a Spec,
+    pub(crate) rules: Rules,
+}
+
+impl<'a> Pair<'a> {
+    pub(crate) fn new(source: Side, target: Side, spec: &'a Spec) -> Result<Self> {
+        if target.endpoint.db.is_some() && source.endpoint.db.is_none() {
+            let what = "read the URLs: a database is chosen on the target but not on the source";
+            return Err(Error::new(ErrorKind::BadUrl, what));
+        }
+        Ok(Self { source, target, spec, rules: Rules::new(spec.ttl_tolerance, spec.ttl_grace) })
+    }
+
+    /// The databases to compare: the chosen one, or all that hold a key on either side.
+    pub(crate) fn databases(&self) -> Vec<Dbs> {
+        if let Some(source) = self.source.endpoint.db {
+            return vec![Dbs { source, target: self.target.endpoint.db.unwrap_or(source) }];
+        }
+        let both = self.source.databases.iter().chain(&self.target.databases);
+        let mut all: Vec<Dbs> = both.map(|found| Dbs { source: found.db.0, target: found.db.0 }).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// The database of the target that belongs to one of the source.
+    pub(crate) fn dbs(&self, source: u32) -> Dbs {
+        Dbs { source, target: self.target.endpoint.db.unwrap_or(source) }
+    }
+
+    /// Whether equal values of most types have equal payloads on both sides.
+    pub(crate) fn same_dumps(&self) -> bool {
+        let (source, target) = (&self.source.version, &self.target.version);
+        source.flavor == target.flavor && source.dump_version() == target.dump_version()
+    }
+
+    /// New connections to both sides.
+    pub(crate) async fn connect(&self) -> Result<Link> {
+        let (source, target) = tokio::try_join!(Half::open(&self.source), Half::open(&self.target))?;
+        Ok(Link { source, target })
+    }
+}
+
+/// A connection to each side.
+pub(crate) struct Link {
+    pub(crate) source: Half,
+    pub(crate) target: Half,
+}
+
+/// One connection with what it is asked next and has answered last.
+pub(crate) struct Half {
+    pub(crate) asker: Asker,
+    pub(crate) batch: Batch,
+    pub(crate) answers: Answers,
+}
+
+impl Half {
+    pub(crate) async fn open(side: &Side) -> Result<Self> {
+        let asker = Asker::open(&side.endpoint).await?;
+        Ok(Self { asker, batch: Batch::default(), answers: Answers::default() })
+    }
+
+    /// Sends the batch and empties it.
+    pub(crate) async fn ask(&mut self) -> Result<()> {
+        self.asker.ask(&self.batch, &mut self.answers).await?;
+        self.batch.clear();
+        Ok(())
+    }
+
+    pub(crate) async fn select(&mut self, db: u32) -> Result<()> {
+        self.asker.select(db, &mut self.answers).await
+    }
+}
+
+impl Link {
+    /// Sends both batches at the same time and empties them.
+    pub(crate) async fn ask(&mut self) -> Result<()> {
+        tokio::try_join!(self.source.ask(), self.target.ask()).map(|_| ())
+    }
+
+    pub(crate) async fn select(&mut self, dbs: Dbs) -> Result<()> {
+        tokio::try_join!(self.source.select(dbs.source), self.target.select(dbs.target)).map(|_| ())
+    }
+
+    /// Asks both sides the same.
+    pub(crate) fn push(&mut self, args: &[&[u8]]) {
+        self.source.batch.push(args);
+        self.target.batch.push(args);
+    }
+}

@@ -1,0 +1,161 @@
+//! A comparison from its start to its end.
+
+use keyferry_model::{Error, Result, Side as Which};
+use keyferry_net::Endpoint;
+use tokio::time::sleep;
+
+use crate::{
+    outcome::{Outcome, Stage, Stats},
+    pair::{Dbs, Pair},
+    rate::Rate,
+    repair,
+    retry::Patience,
+    rounds::{self, Place},
+    side::Side,
+    spec::Spec,
+    store::{Run, Store},
+    walk::{self, Walks},
+};
+
+/// Compares two sides, and repairs what differs where that is asked for. A comparison that the store knows and that is not at
+/// its end is gone on with. To stop it, the future is dropped: what is in the store stays.
+///
+/// Errors: those of connections that do not pass within half a minute, `Cluster`, `NoSuchDatabase`, `BadUrl`,
+/// `ResultStore`; with repair also `RepairRefused`, `TargetReplica`, `TargetFull`.
+pub async fn run(source: &Endpoint, target: &Endpoint, spec: &Spec, stats: &Stats, store: &Store) -> Result<Outcome> {
+    let rate = Rate::new(spec.rate);
+    let pair = meet(source, target, spec).await?;
+    if spec.repair {
+        repair::refuse_beside_a_task(&pair).await?;
+    }
+    let mut run = store.begin(&source.to_string(), &target.to_string(), &spec.fingerprint())?;
+    let pair = walks(pair, store, stats, &rate, &run).await?;
+    if run.round == 1 {
+        stats.set_differing(store.differing_keys(run.id)?);
+    }
+    let rounds = look_again(&pair, store, stats, &rate, &mut run).await?;
+    let mut repaired = 0;
+    if spec.repair && store.differing_keys(run.id)? > 0 {
+        repaired = repair(&pair, store, stats, &rate, &run).await?;
+    }
+    let (keys, counts) = (store.walked(run.id, Which::Source.name())?, store.counts(run.id)?);
+    let outcome = Outcome { keys, counts, rounds, repaired };
+    store.finish(run.id, &outcome)?;
+    Ok(outcome)
+}
+
+async fn meet<'a>(source: &Endpoint, target: &Endpoint, spec: &'a Spec) -> Result<Pair<'a>> {
+    let (source, target) = tokio::try_join!(Side::meet(source), Side::meet(target))?;
+    Pair::new(source, target, spec)
+}
+
+/// The first round: all keys of the source, then all of the target. Gives what the sides are now, which after a lost
+/// connection may be other servers than before.
+async fn walks<'a>(mut pair: Pair<'a>, store: &Store, stats: &Stats, rate: &Rate, run: &Run) -> Result<Pair<'a>> {
+    let mut patience = Patience::default();
+    loop {
+        let before = position(store, run)?;
+        match walk_all(&pair, store, stats, rate, run).await {
+            Ok(()) => return Ok(pair),
+            Err(e) => {
+                if position(store, run)? > before {
+                    patience.rewarded();
+                }
+                pair = meet_again(&pair, &mut patience, e).await?;
+            }
+        }
+    }
+}
+
+/// After an error: waits, and asks both sides anew what they are.
+async fn meet_again<'a>(pair: &Pair<'a>, patience: &mut Patience, error: Error) -> Result<Pair<'a>> {
+    let mut error = error;
+    loop {
+        patience.again(error).await?;
+        match meet(&pair.source.endpoint, &pair.target.endpoint, pair.spec).await {
+            Ok(pair) => return Ok(pair),
+            Err(e) => error = e,
+        }
+    }
+}
+
+fn position(store: &Store, run: &Run) -> Result<u64> {
+    Ok(store.walked(run.id, Which::Source.name())? + store.walked(run.id, Which::Target.name())?)
+}
+
+async fn walk_all(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &Run) -> Result<()> {
+    let walks = Walks { pair, store, stats, rate, run: run.id };
+    let databases = pair.databases();
+    stats.set_expected(walk::expected(pair, &databases));
+    let whole = position(store, run)? == 0;
+    stats.set_stage(Stage::Source, 1);
+    for dbs in &databases {
+        walk::walk(&walks, *dbs, Which::Source).await?;
+    }
+    if whole && target_has_no_more(pair, &databases, store, run).await? {
+        return Ok(());
+    }
+    stats.set_stage(Stage::Target, 1);
+    for dbs in &databases {
+        walk::walk(&walks, *dbs, Which::Target).await?;
+    }
+    Ok(())
+}
+
+/// Whether it is certain without a walk of the target that the source has all of its keys. So it is when nobody has written to
+/// either side since the source's walk began, nothing expires, the walk gave as many keys as the source has, which are then
+/// different ones, the target has all of them, and as many in all.
+async fn target_has_no_more(pair: &Pair<'_>, databases: &[Dbs], store: &Store, run: &Run) -> Result<bool> {
+    let (source, target) = tokio::try_join!(Side::meet(&pair.source.endpoint), Side::meet(&pair.target.endpoint))?;
+    if !pair.source.is_unchanged(&source) || !pair.target.is_unchanged(&target) {
+        return Ok(false);
+    }
+    for dbs in databases {
+        let walked = store.position(run.id, Which::Source.name(), dbs.source)?.map_or(0, |at| at.keys);
+        let same = source.keys(dbs.source) == (walked, 0) && target.keys(dbs.target) == (walked, 0);
+        if !same || store.lacks(run.id, dbs.source)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The other rounds; gives the number of the last one.
+async fn look_again(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &mut Run) -> Result<u32> {
+    while run.round < pair.spec.rounds && store.differing_keys(run.id)? > 0 {
+        run.round += 1;
+        stats.set_stage(Stage::Rounds, run.round);
+        sleep(pair.spec.interval).await;
+        one_round(pair, store, stats, rate, run).await?;
+        store.set_round(run.id, run.round)?;
+    }
+    Ok(run.round)
+}
+
+async fn one_round(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &Run) -> Result<()> {
+    let (mut patience, mut place) = (Patience::default(), Place::default());
+    let last = run.round >= pair.spec.rounds;
+    let mut met = None;
+    loop {
+        let pair = met.as_ref().unwrap_or(pair);
+        match rounds::round(pair, store, stats, rate, run, last, &mut place).await {
+            Ok(()) => return Ok(()),
+            Err(e) => met = Some(meet_again(pair, &mut patience, e).await?),
+        }
+    }
+}
+
+/// Repairs what is left; gives how many keys are equal now that were not.
+async fn repair(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &Run) -> Result<u64> {
+    stats.set_stage(Stage::Repair, run.round);
+    repair::refuse_beside_a_task(pair).await?;
+    let (mut patience, mut place, mut repaired) = (Patience::default(), Place::default(), 0);
+    let mut met = None;
+    loop {
+        let pair = met.as_ref().unwrap_or(pair);
+        match repair::all(pair, store, stats, rate, run, &mut place, &mut repaired).await {
+            Ok(()) => return Ok(repaired),
+            Err(e) => met = Some(meet_again(pair, &mut patience, e).await?),
+        }
+    }
+}
