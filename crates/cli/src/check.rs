@@ -33,8 +33,8 @@ pub(crate) const SHORT_SAMPLE: Duration = Duration::from_millis(100);
 pub(crate) const LEFT_TO_SYNC: [Item; 4] =
     [Item::SourceConnection, Item::TargetConnection, Item::SourcePermission, Item::TargetData];
 /// Where `sync` has error codes of its own for what it meets then (TGT-0017, and TGT-0015, which is tried again while
-/// somebody makes room), it begins, and the log says beforehand what is to be expected.
-const ONLY_SAID_BY_SYNC: [Item; 2] = [Item::Modules, Item::MemoryHeadroom];
+/// somebody makes room), or waits for room itself, it begins, and the log says beforehand what is to be expected.
+const ONLY_SAID_BY_SYNC: [Item; 3] = [Item::Modules, Item::MemoryHeadroom, Item::SpoolDisk];
 
 /// Exit codes: 0 nothing stands in the way; 1 could not be run; 2 usage; 3 an item failed, or a warning is not accepted.
 #[derive(Args)]
