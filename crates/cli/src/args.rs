@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 
-use crate::rdb_tool;
+use crate::{control, rdb_tool};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -21,6 +21,9 @@ pub(crate) enum Command {
     Sync(SyncArgs),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
     Rdb(rdb_tool::Args),
+    /// Those that talk to a running task.
+    #[command(flatten)]
+    Control(control::Command),
 }
 
 /// Exit codes: 0 done; 1 failed; 2 usage; 3 refused before any write; 130 interrupted.
@@ -76,6 +79,15 @@ pub(crate) struct SyncArgs {
     /// By how much keys expire later on TARGET than on SOURCE, whose own DEL removes them on time: 0s for not at all.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = time)]
     pub(crate) ttl_grace: Duration,
+    /// Bytes a second that are read from SOURCE while it sends its snapshot: 64kb, 20mb, 1gb or off.
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = rate)]
+    pub(crate) limit_read_bytes: u64,
+    /// Bytes a second that are written to TARGET: 64kb, 20mb, 1gb or off.
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = rate)]
+    pub(crate) limit_write_bytes: u64,
+    /// Keys of the snapshot and commands of the stream that are written to TARGET in a second: a number or off.
+    #[arg(long, value_name = "N", default_value = "off", value_parser = count)]
+    pub(crate) limit_write_commands: u64,
     /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
     #[arg(long, value_name = "FILE")]
     pub(crate) source_password_file: Option<PathBuf>,
@@ -162,8 +174,31 @@ fn size(text: &str) -> Result<u64, String> {
     n.checked_mul(unit).filter(|&bytes| bytes >= 16 << 20).ok_or_else(|| "expected at least 16mb".into())
 }
 
+/// Bytes a second; 0 for no limit. With less than 64 KiB a source may take its reader for one that is gone.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "off" if digits.is_empty() => return Ok(0),
+        "kb" => 1 << 10,
+        "mb" => 1 << 20,
+        "gb" => 1 << 30,
+        _ => return Err("expected a number with kb, mb or gb, or `off`".into()),
+    };
+    let n: u64 = digits.parse().map_err(|_| "expected a whole number before the unit".to_owned())?;
+    n.checked_mul(unit).filter(|&bytes| bytes >= 64 << 10).ok_or_else(|| "expected at least 64kb".into())
+}
+
+/// A number a second; 0 for no limit.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    match text {
+        "off" => Ok(0),
+        text => text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a number above 0, or `off`".into()),
+    }
+}
+
 /// It becomes the name of a file.
-fn task_name(text: &str) -> Result<String, String> {
+pub(crate) fn task_name(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     match !text.is_empty() && text.len() <= 64 && text.chars().all(fits) && !text.starts_with('.') {
         true => Ok(text.into()),
@@ -199,6 +234,16 @@ mod tests {
         for bad in ["", "5", "mb", "15mb", "1.5gb", "-1gb", "99999999999999tb", "5kb"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!((rate("off"), rate("64kb"), rate("5MB")), (Ok(0), Ok(64 << 10), Ok(5 << 20)));
+        for bad in ["", "0", "63kb", "0mb", "5", "-1mb", "1.5mb", "99999999999999gb", "5off"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!((count("off"), count("7")), (Ok(0), Ok(7)));
+        assert!(["", "0", "-1", "x"].iter().all(|bad| count(bad).is_err()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The `keyferry` command. Everything it can do lives in the crates below; here are only arguments and exit codes.
 
 mod args;
+mod control;
 mod logging;
 mod rdb_tool;
 mod report;
@@ -22,5 +23,6 @@ fn main() -> ExitCode {
     match cli.command {
         args::Command::Sync(args) => sync::main(args),
         args::Command::Rdb(args) => rdb_tool::main(&args),
+        args::Command::Control(command) => control::main(&command),
     }
 }

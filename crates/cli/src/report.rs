@@ -163,7 +163,7 @@ fn line(p: &Progress) -> String {
             HumanCount(p.keys_per_second as u64),
             time_left(p).map_or_else(|| "?".into(), |left| HumanDuration(left).to_string()),
         ),
-        Phase::Incremental | Phase::Retrying | Phase::Stopped | Phase::Failed => format!(
+        Phase::Incremental | Phase::Retrying | Phase::Paused | Phase::Stopped | Phase::Failed => format!(
             "{} keys, offset {}, delay {} / {:.1} s, {} commands/s{}{}",
             HumanCount(p.keys),
             p.applied_offset,

@@ -24,10 +24,7 @@ impl TaskLock {
 
     /// Creates the state directory where needed and takes the lock of `task` in it.
     pub(crate) fn take(state_dir: Option<&Path>, task: &str) -> Result<Self> {
-        let dir = match state_dir {
-            Some(dir) => dir.to_owned(),
-            None => default_dir()?,
-        };
+        let dir = self::state_dir(state_dir)?;
         let path = dir.join(format!("{task}.lock"));
         let context = || format!("lock {}", path.display());
         create_dir_all(&dir).or_err(ErrorKind::StateDir, context)?;
@@ -40,6 +37,11 @@ impl TaskLock {
             Err(TryLockError::Error(e)) => Err(Error::new(ErrorKind::StateDir, context()).caused_by(e)),
         }
     }
+}
+
+/// The state directory: the one that was given, or that of the user.
+pub(crate) fn state_dir(given: Option<&Path>) -> Result<PathBuf> {
+    given.map_or_else(default_dir, |dir| Ok(dir.to_owned()))
 }
 
 fn default_dir() -> Result<PathBuf> {

@@ -13,6 +13,7 @@
 mod backoff;
 mod begin;
 mod checks;
+mod control;
 mod ending;
 mod load;
 mod run;
@@ -24,6 +25,7 @@ mod stats;
 mod stream;
 mod target;
 
+pub use control::{Control, Limits};
 pub use load::load;
 pub use run::{Outcome, run};
 pub use stats::{Mark, Stats};

@@ -94,6 +94,12 @@ impl Task<'_> {
         // Something of this process is on the target.
         let mut wrote = false;
         loop {
+            // What begins anew may empty the target: that is writing, too.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Outcome::Interrupted),
+                () = self.stats.control.unpaused() => {}
+            }
             let begun = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Outcome::Interrupted),

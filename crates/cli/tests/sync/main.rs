@@ -3,6 +3,7 @@
 mod bad_cases;
 mod chaos;
 mod conflicts;
+mod control;
 mod deadlines;
 mod failpoints;
 mod fake_source;

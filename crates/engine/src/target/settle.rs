@@ -137,6 +137,7 @@ impl Target<'_> {
         let Settler { endpoint, stats, retry_window, stop, .. } = *self.settler;
         let mut backoff = Backoff::new(retry_window);
         loop {
+            stats.control.unpaused().await;
             let reply = async {
                 let conn = match &mut self.conn {
                     Some(conn) => conn,
