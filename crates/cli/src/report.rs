@@ -194,6 +194,7 @@ pub(crate) fn summary(outcome: Outcome, stats: &Stats, took: Duration) -> String
     let what = match (outcome, p.delay_bytes) {
         (Outcome::Copied, _) => "the full copy is complete",
         (Outcome::Synced, _) => "both sides are in step",
+        (Outcome::CutOver, _) => "cut over: the target is the place to write",
         (Outcome::Interrupted, None) => "interrupted: the target holds an incomplete copy",
         (Outcome::Interrupted, Some(_)) if !stats.is_settled() => {
             "stopped before expiries were set right: those of the copied keys are still held on the target"

@@ -48,7 +48,7 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
         Ok(outcome) => {
             say(&summary(outcome, &stats, begun.elapsed()));
             match outcome {
-                Outcome::Copied | Outcome::Synced => ExitCode::SUCCESS,
+                Outcome::Copied | Outcome::Synced | Outcome::CutOver => ExitCode::SUCCESS,
                 Outcome::Interrupted => ExitCode::from(INTERRUPTED),
             }
         }

@@ -1,4 +1,4 @@
-//! What a user asks of a task while it runs: a pause, and limits.
+//! What a user asks of a task while it runs: a pause, limits, and the cut-over.
 //!
 //! The parts look at it once a batch or once a chunk. While nothing is asked for, that is one load.
 //!
@@ -11,17 +11,20 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use tokio::{
-    sync::Notify,
+    sync::{Notify, mpsc},
     time::{Instant, sleep_until},
 };
 
+use keyferry_model::Result;
+
 use crate::{
+    cutover::{CutoverEvent, CutoverSpec, Desk},
     stats::lock,
     target::{Batch, What},
 };
@@ -50,6 +53,12 @@ pub struct Control {
     buckets: Mutex<Buckets>,
     /// Wakes who waits for what has been asked to change.
     changed: Notify,
+    /// Where a cut-over is asked for.
+    pub(crate) desk: Desk,
+    /// The grace that the stream writes deadlines with, in milliseconds; 0 where nobody has said it.
+    grace_ms: AtomicU64,
+    /// Deadlines on the target have less than the whole grace, since a cut-over has lowered them.
+    pub(crate) lowered: AtomicBool,
 }
 
 #[derive(Default)]
@@ -114,6 +123,24 @@ impl Control {
             write_commands = limits.write_commands,
             "limits"
         );
+    }
+
+    /// Asks for the switch to the target; what is said of it comes until it ends, with a last word. When whoever has asked no
+    /// longer listens, it is undone.
+    ///
+    /// Errors: `CutoverRefused`.
+    pub fn cut_over(&self, spec: CutoverSpec) -> Result<mpsc::Receiver<CutoverEvent>> {
+        self.desk.ask(spec)
+    }
+
+    /// From now on the stream writes deadlines with this grace.
+    pub(crate) fn set_grace(&self, grace: Duration) {
+        self.grace_ms.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// The grace in milliseconds, where it was said.
+    pub(crate) fn grace_ms(&self) -> Option<u64> {
+        Some(self.grace_ms.load(Relaxed)).filter(|&ms| ms > 0)
     }
 
     /// Waits while the task is paused.

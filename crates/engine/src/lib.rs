@@ -14,6 +14,7 @@ mod backoff;
 mod begin;
 mod checks;
 mod control;
+mod cutover;
 mod ending;
 mod load;
 mod run;
@@ -26,6 +27,7 @@ mod stream;
 mod target;
 
 pub use control::{Control, Limits};
+pub use cutover::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
 pub use load::load;
 pub use run::{Outcome, run};
 pub use stats::{Mark, Stats};

@@ -19,6 +19,7 @@ use crate::{
     Stats,
     backoff::Backoff,
     begin::{Begun, Task},
+    cutover::Cutover,
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::lock,
@@ -52,6 +53,8 @@ pub enum Outcome {
     Synced,
     /// It was asked to stop.
     Interrupted,
+    /// The target is the place to write now.
+    CutOver,
 }
 
 /// Copies everything and follows every change until `stop` is cancelled or the spec says that it is done. Goes on where an
@@ -222,11 +225,31 @@ impl Task<'_> {
                 follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
             )
         };
-        let ended = tokio::select! {
-            biased;
-            result = work => Some(result.map(|ends| (ends.0, ends.4))),
-            () = drained(stop) => None,
+        let over = CancellationToken::new();
+        let parts = async {
+            let ended = tokio::select! {
+                biased;
+                result = work => Some(result.map(|ends| (ends.0, ends.4))),
+                () = drained(stop) => None,
+            };
+            over.cancel();
+            ended
         };
+        let cutover = async {
+            // Without a stream there is nothing to switch.
+            match spec.full_only {
+                true => None,
+                false => Cutover { task: *self, facts: &facts, databases, done: &done, stop, over: &over }.run().await,
+            }
+        };
+        let (ended, mut ready) = tokio::join!(parts, cutover);
+        // The source is paused: it is told first that nothing becomes of it.
+        if (!matches!(ended, Some(Ok(_))) || stop.is_cancelled())
+            && let Some(ready) = ready.take()
+        {
+            let why = Error::new(ErrorKind::CutoverUndone, "the task was stopped, or a connection was lost");
+            ready.failed(&Err(why), false).await;
+        }
         if stats.broken.load(Relaxed) {
             self.note_broken(epoch.get(), stop).await;
         }
@@ -235,7 +258,18 @@ impl Task<'_> {
         tokio::select! {
             biased;
             () = handle.ended() => {}
-            () = drained(stop) => return ended.map(|_| Some(Outcome::Interrupted)),
+            () = drained(stop), if ready.is_none() => return ended.map(|_| Some(Outcome::Interrupted)),
+        }
+        if let Some(ready) = ready {
+            let Some(ready) = self.promote(epoch.get(), ready, stop).await? else {
+                return Ok(Some(Outcome::Interrupted));
+            };
+            failpoint("task-forgotten");
+            if let Err(e) = spool::remove(&spec.spool_dir) {
+                tracing::warn!(error = %e, "the spool is not needed any more, and cannot be removed");
+            }
+            ready.release(stop).await;
+            return Ok(Some(Outcome::CutOver));
         }
         let (source_is_back, in_step) = ended?;
         let outcome = match in_step {
@@ -245,7 +279,7 @@ impl Task<'_> {
             false => Outcome::Copied,
         };
         // Nothing is left to go on with.
-        if !self.forget(epoch.get(), stop).await? {
+        if !self.forget(epoch.get(), &mut None, stop).await? {
             return Ok(Some(Outcome::Interrupted));
         }
         failpoint("task-forgotten");

@@ -1,10 +1,10 @@
 //! The commands that talk to a running task.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args::{rate, task_name};
+use crate::args::{count, rate, task_name, time};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -16,6 +16,8 @@ pub(crate) enum Command {
     Resume(TaskArgs),
     /// Change how fast a running task reads and writes, or show it.
     Limit(LimitArgs),
+    /// Switch from source to target: pause the writers, wait until everything is on the target, and end the task.
+    Cutover(CutoverArgs),
 }
 
 #[derive(Args)]
@@ -48,6 +50,36 @@ pub(crate) struct LimitArgs {
     pub(crate) limits: Limits,
 }
 
+#[derive(Args)]
+pub(crate) struct CutoverArgs {
+    #[command(flatten)]
+    pub(crate) task: TaskArgs,
+    /// For how long each step is waited for, such as that both sides are in step: 500ms, 60s, 5m.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = time)]
+    pub(crate) timeout: Duration,
+    /// For how long writes are paused at SOURCE, from 2s on; or `manual`, when the writers are stopped by hand.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = source_pause)]
+    pub(crate) source_pause: SourcePause,
+    /// Form of what is printed on stdout: words as they come, or the report as JSON.
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) output: Output,
+}
+
+/// A time, or none: by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SourcePause(pub(crate) Option<Duration>);
+
+fn source_pause(text: &str) -> Result<SourcePause, String> {
+    match text {
+        "manual" => Ok(SourcePause(None)),
+        text => match time(text) {
+            Ok(time) if time >= Duration::from_secs(2) => Ok(SourcePause(Some(time))),
+            Ok(_) => Err("expected at least 2s, or `manual`".into()),
+            Err(e) => Err(format!("{e}, or `manual`")),
+        },
+    }
+}
+
 /// Bounds on the speed of a task. What is not named stays as it is.
 #[derive(Args)]
 pub(crate) struct Limits {
@@ -58,7 +90,7 @@ pub(crate) struct Limits {
     #[arg(long, value_name = "SIZE", value_parser = rate)]
     pub(crate) write_bytes: Option<u64>,
     /// Keys of the snapshot and commands of the stream that are written to TARGET in a second: a number or off.
-    #[arg(long, value_name = "N", value_parser = crate::args::count)]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub(crate) write_commands: Option<u64>,
 }
 

@@ -10,8 +10,8 @@ use std::{
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _};
 
 use super::{
-    args::{Command, LimitArgs, Output, StatusArgs, TaskArgs},
-    message::{Message, Reply, Request, VERSION, Version},
+    args::{Command, CutoverArgs, LimitArgs, Output, StatusArgs, TaskArgs},
+    message::{Message, Reply, Request, StepNews, VERSION, Version},
     show,
     socket::Address,
 };
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Does what the command says.
 ///
-/// Errors: `NotRunning`, `Control`.
+/// Errors: `NotRunning`, `Control`, `CutoverUnknown`.
 pub(super) fn run(command: &Command) -> Result<ExitCode> {
     match command {
         Command::Status(StatusArgs { task, watch, output }) => {
@@ -42,6 +42,47 @@ pub(super) fn run(command: &Command) -> Result<ExitCode> {
         Command::Limit(LimitArgs { task, limits }) => {
             let (read_bytes, write_bytes) = (limits.read_bytes, limits.write_bytes);
             change(task, &Request::Limit { read_bytes, write_bytes, write_commands: limits.write_commands })
+        }
+        Command::Cutover(args) => cut_over(args),
+    }
+}
+
+/// Follows a cut-over to its end. Each step is shown as it comes, on stderr when the report is for a script.
+fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let request = Request::Cutover { timeout_ms: ms(args.timeout), source_pause_ms: args.source_pause.0.map(ms) };
+    let mut talk = Talk::begin(&args.task, &request)?;
+    // It ends by itself, and how is what was asked for.
+    talk.wait_for_ever()?;
+    let mut steps: Vec<StepNews> = Vec::new();
+    loop {
+        let Some((reply, _)) = talk.next()? else {
+            let what = format!("follow the cut-over of task `{}`: the task ended without a word", talk.task);
+            return Err(Error::new(ErrorKind::CutoverUnknown, what));
+        };
+        match reply {
+            Reply::Step(news) => {
+                match args.output {
+                    Output::Text => drop(writeln!(io::stdout().lock(), "{}", show::step(&news))),
+                    Output::Json => say(&show::step(&news)),
+                }
+                match steps.last_mut().filter(|last| last.step == news.step) {
+                    Some(last) => *last = news,
+                    None => steps.push(news),
+                }
+            }
+            Reply::CutOver { write_pause_ms, offset, unpause } => {
+                let report = serde_json::json!({
+                    "write_pause_ms": write_pause_ms, "offset": offset, "unpause": unpause, "steps": steps,
+                });
+                let text = match args.output {
+                    Output::Text => show::cut_over(write_pause_ms, offset, &unpause, args.source_pause.0),
+                    Output::Json => report.to_string(),
+                };
+                let _ = writeln!(io::stdout().lock(), "{text}");
+                return Ok(ExitCode::SUCCESS);
+            }
+            reply => return Ok(refused(&reply)),
         }
     }
 }
@@ -91,6 +132,12 @@ impl Talk {
         stream.set_write_timeout(Some(PATIENCE)).or_err(ErrorKind::Control, context)?;
         (&stream).write_all(&Message::line(request)).or_err(ErrorKind::Control, context)?;
         Ok(Self { lines: BufReader::new(stream), task: task.clone() })
+    }
+
+    /// From now on an answer may take any time.
+    fn wait_for_ever(&self) -> Result<()> {
+        let context = || format!("talk to task `{}`", self.task);
+        self.lines.get_ref().set_read_timeout(None).or_err(ErrorKind::Control, context)
     }
 
     /// The next reply and its line; `None` when the task has ended.

@@ -51,6 +51,12 @@ pub(super) enum Request {
     Resume,
     /// Likewise. 0 takes a limit away, and what is not named stays.
     Limit { read_bytes: Option<u64>, write_bytes: Option<u64>, write_commands: Option<u64> },
+    /// Answered by [`Reply::Step`]s and a [`Reply::CutOver`]. Undone when the connection ends before that.
+    Cutover {
+        timeout_ms: u64,
+        /// `null`: the writers are stopped by hand.
+        source_pause_ms: Option<u64>,
+    },
 }
 
 /// What the task says.
@@ -58,6 +64,15 @@ pub(super) enum Request {
 #[serde(tag = "reply", rename_all = "snake_case")]
 pub(super) enum Reply {
     Status(Status),
+    /// A step of a cut-over has come to another state.
+    Step(StepNews),
+    /// A cut-over is done.
+    CutOver {
+        write_pause_ms: u64,
+        offset: u64,
+        /// What allows writes at the source again, before they are by themselves.
+        unpause: String,
+    },
     /// What was wanted cannot be had.
     Error {
         code: String,
@@ -75,6 +90,18 @@ pub(super) struct Status {
     pub(super) limits: Bounds,
     /// As in a line of `--progress json`.
     pub(super) progress: Value,
+}
+
+/// What has become of a step.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StepNews {
+    pub(super) step: String,
+    /// `running`, `done`, `skipped`, `failed` or `undone`.
+    pub(super) state: String,
+    /// How long the step has taken so far.
+    pub(super) ms: u64,
+    /// More, in words.
+    pub(super) detail: String,
 }
 
 /// Bounds a second; `null`: none.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use keyferry_engine::{Limits, Mark, Stats};
+use keyferry_engine::{CutoverEvent, CutoverSpec, Limits, Mark, Stats};
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    message::{MAX_REQUEST, Message, Reply, Request, Status, VERSION, Version},
+    message::{MAX_REQUEST, Message, Reply, Request, Status, StepNews, VERSION, Version},
     socket::Address,
 };
 
@@ -194,6 +194,49 @@ impl Client {
                 });
                 self.say_status(&self.shared.stats.mark()).await
             }
+            Request::Cutover { timeout_ms, source_pause_ms } => {
+                let spec = CutoverSpec {
+                    timeout: Duration::from_millis(timeout_ms),
+                    source_pause: source_pause_ms.map(Duration::from_millis),
+                };
+                self.cut_over(spec).await
+            }
+        }
+    }
+
+    /// Hands on what is said of a cut-over until its end. A client that goes, or does not read, lets go of it by that.
+    async fn cut_over(&mut self, spec: CutoverSpec) -> bool {
+        let mut said = match self.shared.stats.control.cut_over(spec) {
+            Ok(said) => said,
+            Err(e) => return self.say(Reply::from(&e)).await,
+        };
+        loop {
+            let mut piece = [0; 64];
+            let event = tokio::select! {
+                biased;
+                // 1: what is said, also when the task ends with it.
+                event = said.recv() => event,
+                // 2: a client has nothing to say until then.
+                _ = self.stream.read(&mut piece) => return false,
+            };
+            let (reply, last) = match event {
+                Some(CutoverEvent::Step(step, state, detail, took)) => {
+                    let (step, state) = (step.name().into(), state.name().into());
+                    (Reply::Step(StepNews { step, state, ms: ms(took), detail }), false)
+                }
+                Some(CutoverEvent::Done(report)) => {
+                    let write_pause_ms = ms(report.write_pause);
+                    (Reply::CutOver { write_pause_ms, offset: report.offset, unpause: report.unpause }, true)
+                }
+                Some(CutoverEvent::Failed(error)) => (Reply::from(&error), true),
+                None => {
+                    let error = Error::new(ErrorKind::CutoverRefused, "cut over: the task has ended, or begins again");
+                    (Reply::from(&error), true)
+                }
+            };
+            if !self.say(reply).await || last {
+                return last;
+            }
         }
     }
 
@@ -215,6 +258,10 @@ impl Client {
             every = WATCH;
         }
     }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn request(line: &[u8]) -> Result<Request> {

@@ -1,9 +1,11 @@
 //! What a task says of itself, in words.
 
+use std::time::Duration;
+
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::Value;
 
-use super::message::{Bounds, Status};
+use super::message::{Bounds, Status, StepNews};
 
 /// One line for where it stands, and one for its limits where it has some.
 pub(super) fn status(status: &Status) -> String {
@@ -40,6 +42,28 @@ pub(super) fn status(status: &Status) -> String {
 pub(super) fn settings(status: &Status) -> String {
     let state = if status.paused { "paused" } else { "running" };
     format!("{}: {state}, limits: {}", status.task, limits(&status.limits).unwrap_or_else(|| "none".into()))
+}
+
+/// One line for a step of a cut-over.
+pub(super) fn step(news: &StepNews) -> String {
+    let name = news.step.replace('_', " ");
+    let detail = if news.detail.is_empty() { String::new() } else { format!(": {}", news.detail) };
+    match news.state.as_str() {
+        "running" => format!("{name}{detail}"),
+        state => format!("{name} {state} after {:.1} s{detail}", news.ms as f64 / 1000.0),
+    }
+}
+
+/// The last words of a cut-over that was done.
+pub(super) fn cut_over(write_pause_ms: u64, offset: u64, unpause: &str, pause: Option<Duration>) -> String {
+    let after = match pause {
+        Some(time) => format!(
+            "The source takes no writes for up to {} s more, so that late writers are noticed. To allow them before: {unpause}",
+            time.as_secs()
+        ),
+        None => "Keep the writers away from the source.".into(),
+    };
+    format!("cut over at offset {offset}, with a write pause of {write_pause_ms} ms: write to the target now.\n{after}")
 }
 
 fn limits(bounds: &Bounds) -> Option<String> {

@@ -186,6 +186,7 @@ impl<'a> Apply<'a> {
                 }
             };
             self.now_ms = chunk.received_ms;
+            self.look_at_grace();
             self.input.push(chunk.bytes);
             loop {
                 match self.decode()? {

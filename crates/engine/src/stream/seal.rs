@@ -58,7 +58,17 @@ impl Apply<'_> {
             std::mem::replace(&mut self.batch, next)
         };
         self.stats.control.admit(&batch).await;
-        batches.send(batch).await.or_err(ErrorKind::Internal, || "hand a batch to the lane: it has ended".into())
+        batches.send(batch).await.or_err(ErrorKind::Internal, || "hand a batch to the lane: it has ended".into())?;
+        self.look_at_grace();
+        Ok(())
+    }
+
+    /// Takes the grace of now for what is decoded next. Behind each wait: nothing is decoded with an older one after it was
+    /// changed.
+    pub(super) fn look_at_grace(&mut self) {
+        if let Some(ms) = self.stats.control.grace_ms() {
+            self.expiry.grace_ms = ms;
+        }
     }
 
     /// Whether there is a position that no checkpoint says yet.

@@ -16,7 +16,7 @@ mod settle;
 
 pub(crate) use batch::{Batch, What};
 pub(crate) use checkpoint::{Checkpoint, Flags, LogId};
-pub(crate) use grace::take_off;
+pub(crate) use grace::shift;
 pub(crate) use guard::Guard;
 pub(crate) use hold::SETTLE_KEYS;
 pub(crate) use lane::Lane;
