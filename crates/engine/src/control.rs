@@ -11,7 +11,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -55,8 +55,8 @@ pub struct Control {
     changed: Notify,
     /// Where a cut-over is asked for.
     pub(crate) desk: Desk,
-    /// The grace that the stream writes deadlines with, in milliseconds; 0 where nobody has said it.
-    grace_ms: AtomicU64,
+    /// The stream is to write deadlines with less than the grace.
+    pub(crate) lower: AtomicBool,
     /// Deadlines on the target have less than the whole grace, since a cut-over has lowered them.
     pub(crate) lowered: AtomicBool,
 }
@@ -131,16 +131,6 @@ impl Control {
     /// Errors: `CutoverRefused`.
     pub fn cut_over(&self, spec: CutoverSpec) -> Result<mpsc::Receiver<CutoverEvent>> {
         self.desk.ask(spec)
-    }
-
-    /// From now on the stream writes deadlines with this grace.
-    pub(crate) fn set_grace(&self, grace: Duration) {
-        self.grace_ms.store(u64::try_from(grace.as_millis()).unwrap_or(u64::MAX), Relaxed);
-    }
-
-    /// The grace in milliseconds, where it was said.
-    pub(crate) fn grace_ms(&self) -> Option<u64> {
-        Some(self.grace_ms.load(Relaxed)).filter(|&ms| ms > 0)
     }
 
     /// Waits while the task is paused.

@@ -14,6 +14,8 @@
 //! - Deadlines are touched only while the stream is followed, never behind the last step: what clients of the target have
 //!   renewed is theirs.
 //! - Whatever ends the work early, undoing is not left out: this runs beside the parts, not as one of them.
+//! - While it is under way a delay as long as the grace loses no key, as at any other time: a deadline is lowered only when it
+//!   is further away than the grace.
 //! - Who has asked must be there until the last step: nobody is promoted whom nobody tells.
 
 use std::{
@@ -47,15 +49,16 @@ use crate::{
     target::shift,
 };
 
-/// What is left of the grace: as much as the target may be behind when it has caught up.
-const REST: Duration = Duration::from_secs(1);
+/// What is left of the grace where a deadline is further away than the grace. What is nearer keeps it: should the target stall
+/// while the cut-over is under way, no key is over there that a write in front of the pause still needs.
+pub(crate) const REST: Duration = Duration::from_secs(1);
 /// How often it is looked whether something has come true; in the pause, which is short.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_IN_PAUSE: Duration = Duration::from_millis(2);
 /// For changing the source back: as long as a clean stop may take.
 const UNDO: Duration = Duration::from_secs(3);
-/// Before 6.2 a transaction that was begun before the pause is still executed: most are sent as a whole.
-const LAST_EXEC: Duration = Duration::from_millis(100);
+/// How long a source must rest that refuses writes but for those in scripts, and in transactions that were begun before.
+const LEAK: Duration = Duration::from_millis(300);
 /// A source that has not moved for this long is written to by nobody, where nothing else can tell.
 const STILL: Duration = Duration::from_secs(2);
 /// The answers of the source that have to be the same, and how often it is asked for them.
@@ -182,9 +185,6 @@ impl<'a> Cutover<'a> {
                 // Some of it is for the last step.
                 run.until = run.paused_at + time * 3 / 4;
                 pause.begin(self.task.source).await?;
-                if matches!(pause, Pause::Replicas { .. }) {
-                    sleep(LAST_EXEC).await;
-                }
             }
             None => {
                 run.paused_at = self.stillness(run.spec.timeout).await?;
@@ -196,7 +196,7 @@ impl<'a> Cutover<'a> {
         run.begin(Step::Drain, "until all that the source has written is on the target");
         let end = Instant::now() + run.spec.timeout;
         loop {
-            let offset = self.offset().await?;
+            let offset = self.offset(matches!(pause, Pause::Replicas { .. })).await?;
             if stats.generation.get() != generation {
                 return Err(Error::new(ErrorKind::CutoverUndone, "cut over: the target was lost meanwhile"));
             }
@@ -232,7 +232,7 @@ impl<'a> Cutover<'a> {
         }
         run.lowered = true;
         stats.control.lowered.store(true, Relaxed);
-        stats.control.set_grace(REST);
+        stats.control.lower.store(true, Relaxed);
         let since = Instant::now();
         let slow = |what: &str| {
             let what = format!("lower the grace: {what} for {:?}", run.spec.timeout);
@@ -242,7 +242,7 @@ impl<'a> Cutover<'a> {
         if !self.until(run.spec.timeout, LOOK, || stats.has_applied_since(since)).await {
             return Err(slow("what came before was not on the target"));
         }
-        let pass = shift(source, target, self.facts, self.databases, spec.ttl_grace, REST);
+        let pass = shift(source, target, self.facts, self.databases, spec.ttl_grace, REST, spec.ttl_grace);
         let keys = timeout(run.spec.timeout, pass).await.map_err(|_| slow("it went on"))??;
         if !self.until(run.spec.timeout, LOOK, || stats.is_in_step()).await {
             return Err(slow("both sides were not in step behind it"));
@@ -254,7 +254,7 @@ impl<'a> Cutover<'a> {
     /// Gives deadlines the whole grace again that a cut-over has lowered, if there was one.
     async fn give_back(&self) {
         let Task { spec, stats, source, target, .. } = self.task;
-        stats.control.set_grace(spec.ttl_grace);
+        stats.control.lower.store(false, Relaxed);
         if !stats.control.lowered.load(Relaxed) {
             return;
         }
@@ -264,14 +264,15 @@ impl<'a> Cutover<'a> {
             while !stats.has_applied_since(since) {
                 sleep(LOOK).await;
             }
-            let error = match shift(source, target, self.facts, self.databases, REST, spec.ttl_grace).await {
-                Ok(keys) => {
-                    tracing::info!(keys, "deadlines have the whole grace again");
-                    stats.control.lowered.store(false, Relaxed);
-                    return;
-                }
-                Err(e) => e,
-            };
+            let error =
+                match shift(source, target, self.facts, self.databases, REST, spec.ttl_grace, Duration::ZERO).await {
+                    Ok(keys) => {
+                        tracing::info!(keys, "deadlines have the whole grace again");
+                        stats.control.lowered.store(false, Relaxed);
+                        return;
+                    }
+                    Err(e) => e,
+                };
             tracing::warn!(error = %error, "deadlines are to be given the whole grace again");
             if !backoff.again(error, self.stop).await.unwrap_or(false) {
                 return;
@@ -310,17 +311,27 @@ impl<'a> Cutover<'a> {
         Ok(since)
     }
 
-    /// The source's offset, twice the same. In a pause nothing but its PINGs, and DEL where keys expire, move it.
-    async fn offset(&self) -> Result<u64> {
+    /// The source's offset, twice the same. In a pause nothing but its PINGs moves it. Before 6.2 scripts may write on, and
+    /// transactions that were begun: with `leaks` it has to rest.
+    async fn offset(&self, leaks: bool) -> Result<u64> {
         let mut last = self.report().await?;
         for _ in 1..ANSWERS {
+            if leaks {
+                sleep(LEAK).await;
+            }
             let now = self.report().await?;
             if now == last {
-                break;
+                return Ok(last);
             }
             last = now;
         }
-        Ok(last)
+        match leaks {
+            false => Ok(last),
+            true => {
+                let what = "pause writes at the source: something still writes there, such as scripts, which this version does not refuse; stop the writers and use --source-pause manual";
+                Err(Error::new(ErrorKind::CutoverUndone, what))
+            }
+        }
     }
 
     /// The source's offset in the history that is followed.
@@ -337,7 +348,7 @@ impl<'a> Cutover<'a> {
 /// Takes back what was changed, and says why.
 async fn undo(run: &mut Run, task: Task<'_>, error: Error) {
     run.say(StepState::Failed, error.to_string());
-    task.stats.control.set_grace(task.spec.ttl_grace);
+    task.stats.control.lower.store(false, Relaxed);
     let mut left = String::new();
     if let Some(pause) = &run.pause {
         let ended = timeout(UNDO, pause.end(task.source)).await;

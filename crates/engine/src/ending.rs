@@ -109,7 +109,7 @@ impl Task<'_> {
             let taken = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                taken = shift(self.source, self.target, facts, databases, self.spec.ttl_grace, Duration::ZERO) => taken,
+                taken = shift(self.source, self.target, facts, databases, self.spec.ttl_grace, Duration::ZERO, Duration::ZERO) => taken,
             };
             let error = match taken {
                 Ok(keys) => {

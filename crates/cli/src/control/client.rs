@@ -11,7 +11,7 @@ use keyferry_model::{Error, ErrorKind, Result, ResultExt as _};
 
 use super::{
     args::{Command, CutoverArgs, LimitArgs, Output, StatusArgs, TaskArgs},
-    message::{Message, Reply, Request, StepNews, VERSION, Version},
+    message::{Message, Reply, Report, Request, StepNews, VERSION, Version},
     show,
     socket::Address,
 };
@@ -72,12 +72,12 @@ fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
                 }
             }
             Reply::CutOver { write_pause_ms, offset, unpause } => {
-                let report = serde_json::json!({
-                    "write_pause_ms": write_pause_ms, "offset": offset, "unpause": unpause, "steps": steps,
-                });
                 let text = match args.output {
                     Output::Text => show::cut_over(write_pause_ms, offset, &unpause, args.source_pause.0),
-                    Output::Json => report.to_string(),
+                    Output::Json => {
+                        let report = Report { write_pause_ms, offset, steps, unpause };
+                        serde_json::to_string(&report).unwrap_or_default()
+                    }
                 };
                 let _ = writeln!(io::stdout().lock(), "{text}");
                 return Ok(ExitCode::SUCCESS);

@@ -92,6 +92,15 @@ pub(super) struct Status {
     pub(super) progress: Value,
 }
 
+/// What `keyferry cutover --output json` prints.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    pub(super) write_pause_ms: u64,
+    pub(super) offset: u64,
+    pub(super) steps: Vec<StepNews>,
+    pub(super) unpause: String,
+}
+
 /// What has become of a step.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct StepNews {

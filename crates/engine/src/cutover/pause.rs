@@ -1,7 +1,8 @@
 //! Pausing writes at the source, and allowing them again.
 //!
 //! Invariant: what is behind the answer to the pause in the source's stream is no write of a client. Two exceptions, both in the
-//! user's manual: writers that only the user can stop, and, before 6.2, transactions that were begun before the pause.
+//! user's manual: writers that only the user can stop, and, before 6.2, scripts and transactions that were begun before the
+//! pause, which a source that lacks replicas does not refuse (scripting.c luaRedisGenericCommand, Redis 5.0).
 
 use std::time::Duration;
 

@@ -22,6 +22,8 @@ use keyferry_resp::{encode, request::Request};
 pub(crate) struct Expiry {
     /// Added to every deadline, in milliseconds.
     pub(crate) grace_ms: u64,
+    /// Added instead where the deadline is further away than that: less while a cut-over is under way, see `cutover.rs`.
+    pub(crate) far_grace_ms: u64,
     /// The target's SET takes PXAT (6.2 and later).
     pub(crate) set_pxat: bool,
     /// The target's RESTORE takes ABSTTL (5.0 and later).
@@ -113,6 +115,7 @@ impl Expiry {
     pub(crate) fn new(grace: Duration, source: &ServerVersion, target: &ServerVersion) -> Self {
         Self {
             grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+            far_grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
             set_pxat: target.set_pxat(),
             restore_absttl: target.restore_absttl(),
             all_fields: source.flavor == Flavor::Valkey,
@@ -272,7 +275,8 @@ impl Expiry {
         let at = if unit.absolute { time } else { time.saturating_add(now) };
         // What is over already may be renewed by what follows.
         let at = if self.grace_ms > 0 { at.max(now) } else { at };
-        i64::try_from(at.saturating_add(self.grace_ms)).ok()
+        let far = at > now.saturating_add(self.grace_ms);
+        i64::try_from(at.saturating_add(if far { self.far_grace_ms } else { self.grace_ms })).ok()
     }
 }
 
@@ -317,7 +321,8 @@ mod tests {
 
     #[test]
     fn every_form() {
-        let new = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: false };
+        let new =
+            Expiry { grace_ms: 5000, far_grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: false };
         let old = Expiry { set_pxat: false, restore_absttl: false, ..new };
         for (words, to_new, to_old) in [
             ("EXPIRE k 10", "PEXPIREAT k 1015000", "PEXPIREAT k 1015000"),
@@ -351,7 +356,8 @@ mod tests {
     /// Valkey passes on all fields that were named.
     #[test]
     fn conditions_on_fields_are_judged_again() {
-        let expiry = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: true };
+        let expiry =
+            Expiry { grace_ms: 5000, far_grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: true };
         let kept = rewrite("HPEXPIREAT h 2000000 NX FIELDS 2 f g", expiry).unwrap();
         assert_eq!(kept, "HPEXPIREAT h 2005000 NX FIELDS 2 f g");
         let judged = rewrite("HPEXPIREAT h 2000000 lt FIELDS 2 f g", expiry).unwrap();
@@ -361,7 +367,8 @@ mod tests {
 
     #[test]
     fn all_else_goes_out_as_it_is() {
-        let expiry = Expiry { grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: false };
+        let expiry =
+            Expiry { grace_ms: 5000, far_grace_ms: 5000, set_pxat: true, restore_absttl: true, all_fields: false };
         for words in [
             "SET k v",
             "SET k v NX",

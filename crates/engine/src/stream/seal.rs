@@ -14,6 +14,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::apply::Apply;
 use crate::{
+    cutover::REST,
     stats::lock,
     target::{Batch, Checkpoint, Flags},
 };
@@ -66,9 +67,8 @@ impl Apply<'_> {
     /// Takes the grace of now for what is decoded next. Behind each wait: nothing is decoded with an older one after it was
     /// changed.
     pub(super) fn look_at_grace(&mut self) {
-        if let Some(ms) = self.stats.control.grace_ms() {
-            self.expiry.grace_ms = ms;
-        }
+        let lower = if self.stats.control.lower.load(Relaxed) { REST.as_millis() as u64 } else { u64::MAX };
+        self.expiry.far_grace_ms = self.expiry.grace_ms.min(lower);
     }
 
     /// Whether there is a position that no checkpoint says yet.

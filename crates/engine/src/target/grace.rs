@@ -32,7 +32,7 @@ const WITH_DEADLINE: &[u8] = b"local found={} for i,key in ipairs(KEYS) do local
     if at>0 then found[#found+1]=i found[#found+1]=at end end return found";
 
 /// Makes deadlines of the target's keys and of fields of its hashes that are about `from` behind those of the source lie `to`
-/// behind them; answers how many there were.
+/// behind them, when they are further away than `beyond`; answers how many there were.
 ///
 /// Errors: those of both sides. What is done stays done.
 pub(crate) async fn shift(
@@ -42,6 +42,7 @@ pub(crate) async fn shift(
     databases: Databases,
     from: Duration,
     to: Duration,
+    beyond: Duration,
 ) -> Result<u64> {
     let mut ours = Connection::open(target).await?;
     let mut theirs = Connection::open(source).await?;
@@ -50,7 +51,7 @@ pub(crate) async fn shift(
     let with_fields = |db: u32| info::keyspace(ours_keyspace.as_bytes()).any(|k| k.db.0 == db && k.field_expires > 0);
     let tell_fields = facts.source.field_deadlines() && facts.target.field_deadlines();
     let absolute = facts.source.tells_expiry() && facts.target.tells_expiry();
-    let mut moves = Moves::new(&mut ours, &mut theirs, from, to, absolute);
+    let mut moves = Moves::new(&mut ours, &mut theirs, [from, to, beyond], absolute);
     let mut found = 0;
     for db_of_source in info::keyspace(keyspace.as_bytes()).map(|k| k.db.0) {
         let Some(db) = databases.target_of(db_of_source) else { continue };

@@ -6,7 +6,7 @@ use keyferry_model::{Result, Side};
 use keyferry_net::{Connection, Value};
 
 use super::odd;
-use crate::target::refusal::ask;
+use crate::{source::now_ms, target::refusal::ask};
 
 /// By how much a time to live may have shrunk between two looks at it, in milliseconds. An absolute deadline stays.
 const SLACK: i64 = 400;
@@ -41,6 +41,8 @@ pub(super) struct Moves<'a> {
     pub(super) theirs: &'a mut Connection,
     from: i64,
     to: i64,
+    /// How far away a deadline of the source must be.
+    beyond: i64,
     /// Both sides tell deadlines of keys as they are; else as the time that is left.
     absolute: bool,
 }
@@ -58,12 +60,11 @@ impl<'a> Moves<'a> {
     pub(super) fn new(
         ours: &'a mut Connection,
         theirs: &'a mut Connection,
-        from: Duration,
-        to: Duration,
+        [from, to, beyond]: [Duration; 3],
         absolute: bool,
     ) -> Self {
         let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
-        Self { ours, theirs, from: ms(from), to: ms(to), absolute }
+        Self { ours, theirs, from: ms(from), to: ms(to), beyond: ms(beyond), absolute }
     }
 
     /// How a server is asked for the deadline of a key.
@@ -76,7 +77,12 @@ impl<'a> Moves<'a> {
         let names: Vec<&[u8]> = found.iter().map(|(name, _)| *name).collect();
         let at = self.at_source(of, &names).await?;
         // The stream may have counted a relative time from a little later than the source did.
-        let about = |was: i64, at: i64| at > 0 && was - at > self.from / 2 && was - at < self.from / 2 * 3;
+        let least = match of {
+            Of::Keys if !self.absolute => self.beyond,
+            _ if self.beyond == 0 => 0,
+            _ => self.beyond.saturating_add_unsigned(now_ms()),
+        };
+        let about = |was: i64, at: i64| at > least && was - at > self.from / 2 && was - at < self.from / 2 * 3;
         let moves = found.into_iter().zip(at).filter(|&((_, was), at)| about(was, at));
         let mut moves: Vec<Move<'_>> = moves.map(|((name, was), at)| Move { name, was, at }).collect();
         let mut count = 0;
