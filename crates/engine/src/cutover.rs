@@ -166,6 +166,7 @@ impl<'a> Cutover<'a> {
             let what = format!("wait until both sides are in step: they were not for {:?}", run.spec.timeout);
             return Err(refused(what));
         }
+        let pause = Pause::choose(self.task.source, &self.facts.source, run.spec.source_pause).await?;
         run.say(StepState::Done, "");
         let generation = stats.generation.get();
         self.lower_grace(run).await?;
@@ -177,7 +178,6 @@ impl<'a> Cutover<'a> {
                 None => "stop the writers of the source now; waiting until it does not move for 2 s",
             },
         );
-        let pause = Pause::choose(self.task.source, &self.facts.source, run.spec.source_pause).await?;
         run.pause = Some(pause.clone());
         run.paused_at = Instant::now();
         match run.spec.source_pause {
@@ -200,10 +200,15 @@ impl<'a> Cutover<'a> {
             if stats.generation.get() != generation {
                 return Err(Error::new(ErrorKind::CutoverUndone, "cut over: the target was lost meanwhile"));
             }
-            if stats.applied.get() >= offset {
-                // The source was paused just before this question, and is for the whole time from then on.
+            // Until then the pause cannot have ended, so nobody has written behind this offset; the rest is for the last step.
+            let now = Instant::now();
+            if stats.applied.get() >= offset && now < run.until {
                 run.say(StepState::Done, format!("offset {offset}"));
                 return Ok(offset);
+            }
+            if now >= end {
+                let what = format!("pause the source for long enough: it went on for {:?}", run.spec.timeout);
+                return Err(Error::new(ErrorKind::CutoverUndone, what));
             }
             let left = run.until.min(end).saturating_duration_since(Instant::now());
             if !self.until(left, LOOK_IN_PAUSE, || stats.applied.get() >= offset).await {
@@ -211,9 +216,10 @@ impl<'a> Cutover<'a> {
                 return Err(Error::new(ErrorKind::CutoverUndone, what));
             }
             // The pause may have ended meanwhile, and somebody have written: so it is begun again, and the offset looked at.
+            let begun = Instant::now();
             pause.begin(self.task.source).await?;
             if let Some(time) = run.spec.source_pause {
-                run.until = Instant::now() + time * 3 / 4;
+                run.until = begun + time * 3 / 4;
             }
         }
     }
@@ -365,7 +371,8 @@ async fn undo(run: &mut Run, task: Task<'_>, error: Error) {
         run.say(StepState::Undone, "deadlines get the whole grace again");
     }
     let kind = match error.kind() {
-        kind @ (ErrorKind::CutoverRefused | ErrorKind::CutoverUnknown) => kind,
+        ErrorKind::CutoverUnknown => ErrorKind::CutoverUnknown,
+        _ if run.pause.is_none() && !run.lowered => ErrorKind::CutoverRefused,
         _ => ErrorKind::CutoverUndone,
     };
     let what = format!("cut over from {} to {}{left}", task.source, task.target);

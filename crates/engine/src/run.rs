@@ -114,7 +114,7 @@ impl Task<'_> {
                 Ok(begun) => {
                     (restart, wrote) = (false, true);
                     let (since, linked) = (Instant::now(), begun.link.is_ok());
-                    let result = self.follow(begun, stop).await;
+                    let result = Box::pin(self.follow(begun, stop)).await;
                     if linked && since.elapsed() > STEADY {
                         backoff = Backoff::new(self.spec.retry_window);
                     }
@@ -237,10 +237,11 @@ impl Task<'_> {
         };
         let cutover = async {
             // Without a stream there is nothing to switch.
-            match spec.full_only {
-                true => None,
-                false => Cutover { task: *self, facts: &facts, databases, done: &done, stop, over: &over }.run().await,
+            if spec.full_only {
+                return None;
             }
+            let cutover = Cutover { task: *self, facts: &facts, databases, done: &done, stop, over: &over };
+            cutover.run().await
         };
         let (ended, mut ready) = tokio::join!(parts, cutover);
         // The source is paused: it is told first that nothing becomes of it.

@@ -28,13 +28,13 @@ pub(super) enum Pause {
 impl Pause {
     /// Looks which kind of pause the source knows, without changing anything.
     ///
-    /// Errors: `CutoverUndone` when it is a replica; those of the connection.
+    /// Errors: `CutoverRefused` when it is a replica; those of the connection.
     pub(super) async fn choose(endpoint: &Endpoint, version: &ServerVersion, time: Option<Duration>) -> Result<Self> {
         let Some(time) = time else { return Ok(Self::Manual) };
         let mut conn = Connection::open(endpoint).await?;
         if info::field(conn.info("replication").await?.as_bytes(), "role") == Some("slave") {
             let what = "pause writes at the source: it is a replica, and they come to its primary; stop the writers and use --source-pause manual";
-            return Err(Error::new(ErrorKind::CutoverUndone, what));
+            return Err(Error::new(ErrorKind::CutoverRefused, what));
         }
         if version.redis >= (6, 2, 0) {
             return Ok(Self::Clients(time));
@@ -43,7 +43,8 @@ impl Pause {
             true => ("min-replicas-to-write", "min-replicas-max-lag"),
             false => ("min-slaves-to-write", "min-slaves-max-lag"),
         };
-        let before = config(&mut conn, setting).await?;
+        // What an earlier one has set and did not live to set back, was not what the user wanted.
+        let before = Some(config(&mut conn, setting).await?).filter(|now| now != MANY).unwrap_or_else(|| "0".into());
         let off = config(&mut conn, lag).await? == "0";
         Ok(Self::Replicas { setting, before, lag: off.then_some(lag) })
     }
