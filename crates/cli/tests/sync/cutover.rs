@@ -185,6 +185,38 @@ fn it_is_undone_when_the_target_stalls() {
 }
 
 #[test]
+fn a_process_killed_in_the_pause_goes_on() {
+    let (source, target) = pair("redis-7.4");
+    let proxy = Proxy::start(&target.address()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let run = task(&source, &proxy.url(), dir.path()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let load = LoadSpec { rate: Some(20_000), threads: 2, ..LoadSpec::default() };
+    let load = Load::start(&source.url(), load).unwrap();
+    run.wait_for(LONG, |p| p.commands_per_second > 1000.0).unwrap();
+    let (child, mut lines) = begin(dir.path(), &["--source-pause", "5s"]);
+    assert!(lines.any(|line| line.starts_with("pause source")));
+    proxy.stall(true);
+    assert!(lines.any(|line| line.starts_with("drain")));
+    run.kill_9();
+    let (code, said) = end(child);
+    assert!(code == Some(1) && said.contains("error CTL-0005: "), "{said}");
+    // The pause of the source ends by itself, and the task follows again when it is started.
+    proxy.stall(false);
+    let before = load.commands();
+    wait_until("the writers go on", LONG, || load.commands() > before + 20_000).unwrap();
+    let run = task(&source, &proxy.url(), dir.path()).spawn().unwrap();
+    let stats = load.stop();
+    assert!(stats.failures.is_empty(), "{stats:?}");
+    let goal: u64 = source.info("replication").unwrap()["master_repl_offset"].parse().unwrap();
+    run.wait_for(LONG, |p| p.in_step && p.applied_offset.is_some_and(|o| o >= goal)).unwrap();
+    differences_with_grace(&source, &target).assert_equal();
+    assert!(talk("cutover", "t", dir.path(), &[]).status.success());
+    assert_is_over(&run.wait_exit(LONG).unwrap(), &target, dir.path());
+    differences_with_grace(&source, &target).assert_equal();
+}
+
+#[test]
 fn a_source_without_client_pause() {
     let (source, target) = (Server::start("redis-5.0").unwrap(), Server::start("redis-6.2").unwrap());
     let dir = tempfile::tempdir().unwrap();
