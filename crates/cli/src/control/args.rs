@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::args::{count, rate, task_name, time};
+use crate::args::{count, rate, running_task, time};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -23,7 +23,7 @@ pub(crate) enum Command {
 #[derive(Args)]
 pub(crate) struct TaskArgs {
     /// Name of the task, as its `keyferry sync` was given it or says it in its log.
-    #[arg(long, value_name = "NAME", value_parser = task_name)]
+    #[arg(long, value_name = "NAME", value_parser = running_task)]
     pub(crate) task: String,
     /// The state directory of the task [default: $XDG_STATE_HOME/keyferry or ~/.local/state/keyferry].
     #[arg(long, value_name = "DIR", env = "KEYFERRY_STATE_DIR")]
