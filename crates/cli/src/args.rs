@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 use keyferry_precheck::Item;
 
-use crate::{check::CheckArgs, chosen::ChosenArgs, compare, rdb_tool};
+use crate::{check::CheckArgs, chosen::ChosenArgs, compare, control, rdb_tool};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -26,6 +26,9 @@ pub(crate) enum Command {
     Compare(Box<compare::Args>),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
     Rdb(rdb_tool::Args),
+    /// Those that talk to a running task.
+    #[command(flatten)]
+    Control(control::Command),
 }
 
 /// Exit codes: 0 done; 1 failed; 2 usage; 3 refused before any write; 130 interrupted.
@@ -86,6 +89,15 @@ pub(crate) struct SyncArgs {
     /// Leave an item of the precheck out (see `keyferry check`); may be given several times, or as a list with commas.
     #[arg(long, value_name = "ITEM", value_delimiter = ',')]
     pub(crate) skip: Vec<Item>,
+    /// Bytes a second that are read from SOURCE while it sends its snapshot: 64kb, 20mb, 1gb or off.
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = rate)]
+    pub(crate) limit_read_bytes: u64,
+    /// Bytes a second that are written to TARGET: 64kb, 20mb, 1gb or off.
+    #[arg(long, value_name = "SIZE", default_value = "off", value_parser = rate)]
+    pub(crate) limit_write_bytes: u64,
+    /// Keys of the snapshot and commands of the stream that are written to TARGET in a second: a number or off.
+    #[arg(long, value_name = "N", default_value = "off", value_parser = count)]
+    pub(crate) limit_write_commands: u64,
     /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
     #[arg(long, value_name = "FILE")]
     pub(crate) source_password_file: Option<PathBuf>,
@@ -172,12 +184,43 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     n.checked_mul(unit).filter(|&bytes| bytes >= 16 << 20).ok_or_else(|| "expected at least 16mb".into())
 }
 
+/// Bytes a second; 0 for no limit. With less than 64 KiB a source may take its reader for one that is gone.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    let text = text.to_ascii_lowercase();
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit: u64 = match &text[digits.len()..] {
+        "off" if digits.is_empty() => return Ok(0),
+        "kb" => 1 << 10,
+        "mb" => 1 << 20,
+        "gb" => 1 << 30,
+        _ => return Err("expected a number with kb, mb or gb, or `off`".into()),
+    };
+    let n: u64 = digits.parse().map_err(|_| "expected a whole number before the unit".to_owned())?;
+    n.checked_mul(unit).filter(|&bytes| bytes >= 64 << 10).ok_or_else(|| "expected at least 64kb".into())
+}
+
+/// A number a second; 0 for no limit.
+pub(crate) fn count(text: &str) -> Result<u64, String> {
+    match text {
+        "off" => Ok(0),
+        text => text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "expected a number above 0, or `off`".into()),
+    }
+}
+
 /// It becomes the name of a file.
 pub(crate) fn task_name(text: &str) -> Result<String, String> {
+    running_task(text)
+        .ok()
+        .filter(|name| name.len() <= 64)
+        .ok_or_else(|| "expected 1 to 64 letters, digits, `-`, `_` or `.`, not beginning with `.`".into())
+}
+
+/// The name of a task that runs: one that was made of two addresses may be longer than one that is given.
+pub(crate) fn running_task(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    match !text.is_empty() && text.len() <= 64 && text.chars().all(fits) && !text.starts_with('.') {
+    match !text.is_empty() && text.len() <= 250 && text.chars().all(fits) && !text.starts_with('.') {
         true => Ok(text.into()),
-        false => Err("expected 1 to 64 letters, digits, `-`, `_` or `.`, not beginning with `.`".into()),
+        false => Err("expected the name of a task: letters, digits, `-`, `_` or `.`".into()),
     }
 }
 
@@ -212,8 +255,18 @@ mod tests {
     }
 
     #[test]
+    fn rates() {
+        assert_eq!((rate("off"), rate("64kb"), rate("5MB")), (Ok(0), Ok(64 << 10), Ok(5 << 20)));
+        for bad in ["", "0", "63kb", "0mb", "5", "-1mb", "1.5mb", "99999999999999gb", "5off"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+        assert_eq!((count("off"), count("7")), (Ok(0), Ok(7)));
+        assert!(["", "0", "-1", "x"].iter().all(|bad| count(bad).is_err()));
+    }
+
+    #[test]
     fn task_names_are_file_names() {
-        assert!(task_name("orders-2.eu_1").is_ok());
+        assert!(task_name("orders-2.eu_1").is_ok() && running_task(&"x".repeat(65)).is_ok());
         for bad in ["", ".", "..", "a/b", "a b", "\u{e4}", &"x".repeat(65)] {
             assert!(task_name(bad).is_err(), "{bad}");
         }

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod chosen;
 mod compare;
+mod control;
 mod logging;
 mod rdb_tool;
 mod report;
@@ -27,5 +28,6 @@ fn main() -> ExitCode {
         args::Command::Check(args) => check::main(&args),
         args::Command::Compare(args) => compare::main(&args),
         args::Command::Rdb(args) => rdb_tool::main(&args),
+        args::Command::Control(command) => control::main(&command),
     }
 }

@@ -163,7 +163,7 @@ fn line(p: &Progress) -> String {
             HumanCount(p.keys_per_second as u64),
             time_left(p).map_or_else(|| "?".into(), |left| HumanDuration(left).to_string()),
         ),
-        Phase::Incremental | Phase::Retrying | Phase::Stopped | Phase::Failed => format!(
+        Phase::Incremental | Phase::Retrying | Phase::Paused | Phase::Stopped | Phase::Failed => format!(
             "{} keys, offset {}, delay {} / {:.1} s, {} commands/s{}{}",
             HumanCount(p.keys),
             p.applied_offset,
@@ -194,6 +194,7 @@ pub(crate) fn summary(outcome: Outcome, stats: &Stats, took: Duration) -> String
     let what = match (outcome, p.delay_bytes) {
         (Outcome::Copied, _) => "the full copy is complete",
         (Outcome::Synced, _) => "both sides are in step",
+        (Outcome::CutOver, _) => "cut over: the target is the place to write",
         (Outcome::Interrupted, None) => "interrupted: the target holds an incomplete copy",
         (Outcome::Interrupted, Some(_)) if !stats.is_settled() => {
             "stopped before expiries were set right: they are still held on the target"

@@ -1,6 +1,7 @@
 //! `keyferry sync`: options, signals, exit codes.
 
 use std::{
+    future::pending,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -12,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_engine::{Outcome, Stats, load, run};
+use keyferry_engine::{Limits, Outcome, Stats, load, run};
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side, SyncSpec};
 use keyferry_net::Endpoint;
 use keyferry_precheck::Request;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::SyncArgs,
     check::{BeforeStart, LEFT_TO_SYNC, SHORT_SAMPLE},
+    control::Server,
     logging,
     report::{Reporter, summary},
     secrets::endpoint,
@@ -48,7 +50,7 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
         Ok(outcome) => {
             say(&summary(outcome, &stats, begun.elapsed()));
             match outcome {
-                Outcome::Copied | Outcome::Synced => ExitCode::SUCCESS,
+                Outcome::Copied | Outcome::Synced | Outcome::CutOver => ExitCode::SUCCESS,
                 Outcome::Interrupted => ExitCode::from(INTERRUPTED),
             }
         }
@@ -111,6 +113,13 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
     };
     let skip = [&LEFT_TO_SYNC, args.skip.as_slice()].concat();
 
+    let limit = |n: u64| Some(n).filter(|&n| n > 0);
+    stats.control.set_limits(Limits {
+        read_bytes: limit(args.limit_read_bytes),
+        write_bytes: limit(args.limit_write_bytes),
+        write_commands: limit(args.limit_write_commands),
+    });
+
     // One thread: all parts of a stream take turns on it, and the servers' own work is far more than theirs.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -147,7 +156,8 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
             }
         };
         tokio::pin!(run);
-        loop {
+        let mut server = Server::open(lock.dir(), &spec.task, stats);
+        let result = loop {
             tokio::select! {
                 biased;
                 // 1: a signal asks for a clean stop; the work then ends by itself.
@@ -159,8 +169,14 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
                 result = &mut run => break result,
                 // 3: once a second, in which the work may be busy.
                 () = reporter.tick(stats) => {}
+                // 4: whoever talks to the task can wait.
+                () = talk(server.as_mut()) => {}
             }
+        };
+        if let Some(server) = server {
+            server.finish().await;
         }
+        result
     });
     // Not waited for: a name service that does not answer must not hold up the end.
     runtime.shutdown_background();
@@ -184,6 +200,14 @@ fn rest(work: impl Fn() -> (u64, bool)) -> impl Fn() {
             thread::sleep(if few && !asks { LONG_REST } else { REST });
         }
         last.store(now(), Relaxed);
+    }
+}
+
+/// Answers those who talk to the task.
+async fn talk(server: Option<&mut Server>) {
+    match server {
+        Some(server) => server.run().await,
+        None => pending().await,
     }
 }
 

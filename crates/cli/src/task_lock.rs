@@ -39,11 +39,12 @@ impl TaskLock {
     }
 }
 
-/// The chosen directory, or the user's own.
-pub(crate) fn state_dir(chosen: Option<&Path>) -> Result<PathBuf> {
-    if let Some(dir) = chosen {
-        return Ok(dir.to_owned());
-    }
+/// The state directory: the one that was given, or that of the user.
+pub(crate) fn state_dir(given: Option<&Path>) -> Result<PathBuf> {
+    given.map_or_else(default_dir, |dir| Ok(dir.to_owned()))
+}
+
+fn default_dir() -> Result<PathBuf> {
     let set = |name| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     set("XDG_STATE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".local/state")))

@@ -3,25 +3,31 @@
 use std::time::Duration;
 
 use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::{backoff::Backoff, begin::Task, checks::Facts, run::drained, target::take_off};
+use crate::{backoff::Backoff, begin::Task, checks::Facts, cutover::Ready, run::drained, target::shift};
 
 /// Taking the grace off is given up behind this: what keeps it only lives longer.
 const TIDY: Duration = Duration::from_secs(60);
 
 impl Task<'_> {
-    /// Removes the position of the task, which has ended. `false` when it was asked to stop.
+    /// Removes the position of the task, which has ended. `false` when it was asked to stop. `asked`: the run of the target
+    /// that was asked to, whatever has become of that.
     ///
     /// Errors: `Lost` when the target no longer has all that it has answered: there is more to do.
-    pub(crate) async fn forget(&self, epoch: u64, stop: &CancellationToken) -> Result<bool> {
+    pub(crate) async fn forget(
+        &self,
+        epoch: u64,
+        asked: &mut Option<String>,
+        stop: &CancellationToken,
+    ) -> Result<bool> {
         let place = self.place();
         let mut backoff = Backoff::new(self.spec.retry_window);
-        let mut asked = None;
         loop {
             let forgotten = tokio::select! {
                 biased;
-                forgotten = place.forget(epoch, self.stats.applied.get(), &mut asked) => forgotten,
+                forgotten = place.forget(epoch, self.stats.applied.get(), asked) => forgotten,
                 () = drained(stop) => return Ok(false),
             };
             let error = match forgotten {
@@ -37,6 +43,31 @@ impl Task<'_> {
                 return Ok(false);
             }
         }
+    }
+
+    /// The last step of a cut-over: removes the position of the task before the pause of the source ends. `true` when that is
+    /// done; then `ready` is to be released.
+    ///
+    /// Errors: as [`Self::forget`]. The cut-over is undone then, and the task goes on.
+    pub(crate) async fn promote<'a>(
+        &self,
+        epoch: u64,
+        mut ready: Ready<'a>,
+        stop: &CancellationToken,
+    ) -> Result<Option<Ready<'a>>> {
+        let mut asked = None;
+        let late = || Error::new(ErrorKind::Lost(Side::Target), "end the task: the target did not answer in time");
+        let forgotten = timeout(ready.time_left(), self.forget(epoch, &mut asked, stop)).await;
+        let result = match forgotten.unwrap_or_else(|_| Err(late())) {
+            Ok(true) => {
+                ready.promoted();
+                return Ok(Some(ready));
+            }
+            Ok(false) => Ok(()),
+            Err(e) => Err(e),
+        };
+        ready.failed(&result, asked.is_some()).await;
+        result.map(|()| None)
     }
 
     /// Notes on the target that both sides differ, as often as it takes: without it, a later run would go on behind the hole.
@@ -71,12 +102,13 @@ impl Task<'_> {
         if self.spec.ttl_grace.is_zero() || self.spec.on_conflict == OnConflict::Ignore {
             return;
         }
+        let grace = [self.spec.ttl_grace, Duration::ZERO, Duration::ZERO];
         let mut backoff = Backoff::new(Some(TIDY));
         loop {
             let taken = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                taken = take_off(self.source, self.target, facts, &self.spec.objects, self.spec.ttl_grace) => taken,
+                taken = shift(self.source, self.target, facts, &self.spec.objects, grace) => taken,
             };
             let error = match taken {
                 Ok(keys) => {

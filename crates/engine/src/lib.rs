@@ -13,6 +13,8 @@
 mod backoff;
 mod begin;
 mod checks;
+mod control;
+mod cutover;
 mod ending;
 mod holding;
 mod load;
@@ -25,6 +27,8 @@ mod stats;
 mod stream;
 mod target;
 
+pub use control::{Control, Limits};
+pub use cutover::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
 pub use load::load;
 pub use run::{Gate, Outcome, run};
 pub use stats::{Mark, Stats};

@@ -21,6 +21,7 @@ use crate::{
     Stats,
     backoff::Backoff,
     begin::{Begun, Task},
+    cutover::Cutover,
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::lock,
@@ -53,6 +54,8 @@ pub enum Outcome {
     Synced,
     /// It was asked to stop.
     Interrupted,
+    /// The target is the place to write now.
+    CutOver,
 }
 
 /// Has the last word before a task begins anew: when both sides have answered all else, and before anything is written.
@@ -102,6 +105,12 @@ impl Task<'_> {
         // Something of this process is on the target.
         let mut wrote = false;
         loop {
+            // What begins anew may empty the target: that is writing, too.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(Outcome::Interrupted),
+                () = self.stats.control.unpaused() => {}
+            }
             let begun = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Outcome::Interrupted),
@@ -113,7 +122,7 @@ impl Task<'_> {
                 Ok(begun) => {
                     (restart, wrote) = (false, true);
                     let (since, linked) = (Instant::now(), begun.link.is_ok());
-                    let result = self.follow(begun, stop).await;
+                    let result = Box::pin(self.follow(begun, stop)).await;
                     if linked && since.elapsed() > STEADY {
                         backoff = Backoff::new(self.spec.retry_window);
                     }
@@ -227,11 +236,32 @@ impl Task<'_> {
                 follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
             )
         };
-        let ended = tokio::select! {
-            biased;
-            result = work => Some(result.map(|ends| (ends.0, ends.4))),
-            () = drained(stop) => None,
+        let over = CancellationToken::new();
+        let parts = async {
+            let ended = tokio::select! {
+                biased;
+                result = work => Some(result.map(|ends| (ends.0, ends.4))),
+                () = drained(stop) => None,
+            };
+            over.cancel();
+            ended
         };
+        let cutover = async {
+            // Without a stream there is nothing to switch.
+            if spec.full_only {
+                return None;
+            }
+            let cutover = Cutover { task: *self, facts: &facts, done: &done, stop, over: &over };
+            cutover.run().await
+        };
+        let (ended, mut ready) = tokio::join!(parts, cutover);
+        // The source is paused: it is told first that nothing becomes of it.
+        if (!matches!(ended, Some(Ok(_))) || stop.is_cancelled())
+            && let Some(ready) = ready.take()
+        {
+            let why = Error::new(ErrorKind::CutoverUndone, "the task was stopped, or a connection was lost");
+            ready.failed(&Err(why), false).await;
+        }
         if stats.broken.load(Relaxed) {
             self.note_broken(epoch.get(), stop).await;
         }
@@ -240,7 +270,18 @@ impl Task<'_> {
         tokio::select! {
             biased;
             () = handle.ended() => {}
-            () = drained(stop) => return ended.map(|_| Some(Outcome::Interrupted)),
+            () = drained(stop), if ready.is_none() => return ended.map(|_| Some(Outcome::Interrupted)),
+        }
+        if let Some(ready) = ready {
+            let Some(ready) = self.promote(epoch.get(), ready, stop).await? else {
+                return Ok(Some(Outcome::Interrupted));
+            };
+            failpoint("task-forgotten");
+            if let Err(e) = spool::remove(&spec.spool_dir) {
+                tracing::warn!(error = %e, "the spool is not needed any more, and cannot be removed");
+            }
+            ready.release(stop).await;
+            return Ok(Some(Outcome::CutOver));
         }
         let (source_is_back, in_step) = ended?;
         let outcome = match in_step {
@@ -250,7 +291,7 @@ impl Task<'_> {
             false => Outcome::Copied,
         };
         // Nothing is left to go on with.
-        if !self.forget(epoch.get(), stop).await? {
+        if !self.forget(epoch.get(), &mut None, stop).await? {
             return Ok(Some(Outcome::Interrupted));
         }
         failpoint("task-forgotten");

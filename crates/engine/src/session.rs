@@ -8,7 +8,7 @@
 //! - What was refused within a transaction whose rest applied is never tried again: both sides differ then, and the
 //!   checkpoint says so before the task ends.
 
-use std::{cell::Cell, sync::atomic::Ordering::Relaxed};
+use std::{cell::Cell, future::pending, sync::atomic::Ordering::Relaxed};
 
 use keyferry_keyspace::ReplOffset;
 use keyferry_model::{Error, ErrorKind, Result, Retry, Side};
@@ -21,6 +21,7 @@ use crate::{
     backoff::Backoff,
     begin::Task,
     checks::Facts,
+    control::Limits,
     run::{BATCHES, CHUNKS, SPARE},
     source::{Chunk, Framing},
     stream::{Apply, Expiry, Older, Plan},
@@ -179,7 +180,21 @@ impl Sessions<'_> {
                 lane.run(batches),
             )
         };
-        work.await?;
+        // What is paused writes nothing any more, and what is limited has to come to its end in time.
+        let paused = async {
+            self.stop.cancelled().await;
+            if !stats.control.is_paused() {
+                stats.control.set_limits(Limits::default());
+                pending().await
+            }
+        };
+        tokio::select! {
+            biased;
+            () = paused => {}
+            result = work => {
+                result?;
+            }
+        }
         // Ends the other parts also when the snapshot was all that was wanted: it is there, and answered.
         self.done.cancel();
         Ok(())

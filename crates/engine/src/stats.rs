@@ -16,7 +16,7 @@ use keyferry_keyspace::ReplId;
 use keyferry_model::{Error, Phase, Progress, Side};
 use tokio::sync::Notify;
 
-use crate::target::Checkpoint;
+use crate::{Control, target::Checkpoint};
 
 /// What a stream has done so far.
 #[derive(Default)]
@@ -82,6 +82,8 @@ pub struct Stats {
     /// Woken when the source should be told the applied offset before the next tick.
     pub(crate) ack_now: Notify,
     last_error: Mutex<Option<String>>,
+    /// What is asked of the parts while they run.
+    pub control: Control,
     /// What the target cannot hold: how it was treated, and how often.
     unsupported: Mutex<BTreeMap<String, u64>>,
 }
@@ -147,7 +149,15 @@ impl Stats {
     pub fn phase(&self) -> Phase {
         match Phase::from_u8(self.phase.load(Relaxed)) {
             Phase::FullSync | Phase::Incremental if self.lost.iter().any(|lost| lost.load(Relaxed)) => Phase::Retrying,
+            Phase::Connecting | Phase::FullSync | Phase::Incremental if self.control.is_paused() => Phase::Paused,
             phase => phase,
+        }
+    }
+
+    /// The snapshot is on the target: also when that is not what is shown at the moment.
+    pub(crate) fn is_now_copied(&self) {
+        if self.phase.load(Relaxed) == Phase::FullSync as u8 {
+            self.set_phase(Phase::Incremental);
         }
     }
 

@@ -56,6 +56,17 @@ pub enum ErrorKind {
     /// A defect of Keyferry itself: a promise inside the program was broken.
     Internal,
 
+    /// No process on this machine runs the task of this name.
+    NotRunning,
+    /// The running task cannot be talked to.
+    Control,
+    /// A cut-over cannot begin, or has not changed anything when it ended.
+    CutoverRefused,
+    /// A cut-over did not get to its end, and was taken back.
+    CutoverUndone,
+    /// Nobody knows whether the last step of a cut-over was done.
+    CutoverUnknown,
+
     /// The host name has no address.
     Resolve(Side),
     /// No connection could be made.

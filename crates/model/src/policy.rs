@@ -66,6 +66,12 @@ impl ErrorKind {
             Precheck => row("CFG-0010", Manual, Refused, "remove the reason: `keyferry check` with the same URLs shows each item with its remedy; or leave the item out with --skip"),
             Internal => row("CFG-0099", Never, Failed, "this is a defect of Keyferry: please report it with the log"),
 
+            NotRunning => row("CTL-0001", Manual, Failed, "check the name of the task and --state-dir, on the machine on which keyferry sync runs; start the task when it does not run"),
+            Control => row("CTL-0002", Manual, Failed, "check that this user may use the socket of the task, that both ends are the same version of Keyferry, and the log of the task"),
+            CutoverRefused => row("CTL-0003", Manual, Failed, "nothing was changed: remove the reason, wait until the task is in step (keyferry status), and cut over again"),
+            CutoverUndone => row("CTL-0004", Manual, Failed, "the writers go on at the source and the task follows it: remove the reason and cut over again, with a longer --timeout or --source-pause where time was short"),
+            CutoverUnknown => row("CTL-0005", Manual, Failed, "the target did not say whether the last step was done: look at the log of the task before anybody writes to the target"),
+
             Resolve(Source) => row("SRC-0001", Backoff, Failed, "check the host name in the source URL and the name service of this machine"),
             Connect(Source) => row("SRC-0002", Backoff, Failed, "check that the source runs, listens on this address and port, and that a firewall or protected-mode does not refuse this machine"),
             Tls(Source) => row("SRC-0003", Manual, Failed, "check that the port speaks TLS (rediss://) and that its certificate is signed by a known CA (--source-tls-ca) for this host name"),

@@ -20,6 +20,8 @@ pub enum Phase {
     Stopped = 4,
     /// Set once, at the end of a task that failed; `last_error` says why.
     Failed = 5,
+    /// Shown while a user wants nothing to be written to the target. Never stored: what it hides goes on behind it.
+    Paused = 6,
 }
 
 impl Phase {
@@ -31,6 +33,7 @@ impl Phase {
             3 => Self::Retrying,
             4 => Self::Stopped,
             5 => Self::Failed,
+            6 => Self::Paused,
             _ => Self::Connecting,
         }
     }
@@ -44,6 +47,7 @@ impl Phase {
             Self::Retrying => "retrying",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
+            Self::Paused => "paused",
         }
     }
 }

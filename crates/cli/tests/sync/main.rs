@@ -3,6 +3,8 @@
 mod bad_cases;
 mod chaos;
 mod conflicts;
+mod control;
+mod cutover;
 mod deadlines;
 mod failpoints;
 mod fake_source;

@@ -9,4 +9,4 @@ mod reports;
 pub(crate) use handshake::{Framing, Link, Start, psync};
 pub(crate) use mark::SnapshotEnd;
 pub(crate) use receiver::{CHUNK, Chunk, Receiver, backlog_lost, now_ms};
-pub(crate) use reports::follow_reports;
+pub(crate) use reports::{Report, ask, follow_reports};

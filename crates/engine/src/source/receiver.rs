@@ -128,6 +128,9 @@ impl Receiver<'_> {
         loop {
             let received = async {
                 waiting.set(false);
+                if end.is_some() {
+                    stats.control.may_read().await;
+                }
                 if !writer.ready(CHUNK).await? {
                     return Ok(None);
                 }
@@ -149,6 +152,9 @@ impl Receiver<'_> {
                 // 4: the work. Dropping this future loses nothing: a byte is read only with a place for it in hand.
                 bytes = received => {
                     let Some(bytes) = bytes? else { return Ok(()) };
+                    if end.is_some() {
+                        stats.control.has_read(bytes.len());
+                    }
                     take_in(stats, writer, spool, end, bytes);
                     silent_at = Timer::now() + SILENCE;
                 }

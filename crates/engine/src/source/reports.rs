@@ -123,12 +123,14 @@ pub(crate) async fn follow_reports(
     Ok(false)
 }
 
-struct Report {
-    history: Option<ReplId>,
-    offset: u64,
+/// What the source says of itself.
+pub(crate) struct Report {
+    pub(crate) history: Option<ReplId>,
+    pub(crate) offset: u64,
 }
 
-async fn ask(conn: &mut Option<Connection>, endpoint: &Endpoint, section: &str) -> Result<Report> {
+/// Asks the source, over a connection that is opened where there is none.
+pub(crate) async fn ask(conn: &mut Option<Connection>, endpoint: &Endpoint, section: &str) -> Result<Report> {
     let conn = match conn {
         Some(conn) => conn,
         None => conn.insert(Connection::open(endpoint).await?),

@@ -28,6 +28,8 @@ use crate::{
 pub(crate) struct Expiry {
     /// Added to every deadline, in milliseconds.
     pub(crate) grace_ms: u64,
+    /// Added instead where the deadline is further away than that: less while a cut-over is under way, see `cutover.rs`.
+    pub(crate) far_grace_ms: u64,
     /// The target's SET takes PXAT (6.2 and later).
     pub(crate) set_pxat: bool,
     /// The target's RESTORE takes ABSTTL (5.0 and later).
@@ -136,6 +138,7 @@ impl Expiry {
     pub(crate) fn new(grace: Duration, source: &ServerVersion, target: &ServerVersion) -> Self {
         Self {
             grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
+            far_grace_ms: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX),
             set_pxat: target.set_pxat(),
             restore_absttl: target.restore_absttl(),
             all_fields: source.flavor == Flavor::Valkey,
@@ -311,8 +314,10 @@ impl Expiry {
             Of::Key => held(at),
             Of::Field => held_field(at),
         };
+        let far = at > now.saturating_add(self.grace_ms);
         // What lives long has no other form: it has the grace.
-        let late = if late == at { at.saturating_add(self.grace_ms) } else { late };
+        let grace = if far { self.far_grace_ms } else { self.grace_ms };
+        let late = if late == at { at.saturating_add(grace) } else { late };
         i64::try_from(late).ok()
     }
 

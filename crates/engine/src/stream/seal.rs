@@ -58,6 +58,7 @@ impl Apply<'_> {
             }
             std::mem::replace(&mut self.batch, next)
         };
+        self.stats.control.admit(&batch).await;
         batches.send(batch).await.or_err(ErrorKind::Internal, || "hand a batch to the lane: it has ended".into())
     }
 

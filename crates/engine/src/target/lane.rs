@@ -11,7 +11,7 @@
 use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use keyferry_keyspace::command::CommandName;
-use keyferry_model::{Error, ErrorKind, OnConflict, Phase, Result, ResultExt as _, Side, failpoint};
+use keyferry_model::{Error, ErrorKind, OnConflict, Result, ResultExt as _, Side, failpoint};
 use keyferry_net::{ReadHalf, Stream, WriteHalf, first_word, safe_text};
 use keyferry_resp::{Limits, reply, request};
 use tokio::{
@@ -260,8 +260,8 @@ impl<'a> Lane<'a> {
                 if first {
                     failpoint("snapshot-applied");
                 }
-                if first && self.stats.phase() == Phase::FullSync {
-                    self.stats.set_phase(Phase::Incremental);
+                if first {
+                    self.stats.is_now_copied();
                 }
             }
             if let Some(position) = batch.position {

@@ -17,7 +17,7 @@ mod walk;
 
 pub(crate) use batch::{Batch, What};
 pub(crate) use checkpoint::{Checkpoint, Flags, LogId};
-pub(crate) use grace::take_off;
+pub(crate) use grace::shift;
 pub(crate) use guard::Guard;
 pub(crate) use hold::{SETTLE_KEYS, held, held_field};
 pub(crate) use lane::Lane;

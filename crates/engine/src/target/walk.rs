@@ -96,6 +96,7 @@ impl<'a> Walk<'a> {
         let Settler { place, stats, retry_window, stop, .. } = *self.settler;
         let mut backoff = Backoff::new(retry_window);
         loop {
+            stats.control.unpaused().await;
             let reply = async {
                 let conn = match &mut self.conn {
                     Some(conn) => conn,

@@ -5,6 +5,7 @@ use super::*;
 const NOW: u64 = 1_000_000;
 const NEW: Expiry = Expiry {
     grace_ms: 5000,
+    far_grace_ms: 5000,
     set_pxat: true,
     restore_absttl: true,
     all_fields: false,

@@ -1,0 +1,75 @@
+//! What a task says of itself, in words.
+
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount};
+use serde_json::Value;
+
+use super::message::{Bounds, Status, StepNews};
+
+/// One line for where it stands, and one for its limits where it has some.
+pub(super) fn status(status: &Status) -> String {
+    let p = &status.progress;
+    let number = |name: &str| p[name].as_f64().unwrap_or_default();
+    let phase = p["phase"].as_str().unwrap_or("?").replace('_', " ");
+    let mut text = format!("{}: {phase}", status.task);
+    if number("percent") < 100.0 {
+        text += &format!(", {:.1} %", number("percent"));
+    }
+    text += &format!(", {} keys, offset {}", HumanCount(number("keys") as u64), number("applied_offset"));
+    if !p["delay_bytes"].is_null() {
+        text += &format!(", delay {} / {:.1} s", HumanBytes(number("delay_bytes") as u64), number("delay_seconds"));
+    }
+    text += &format!(
+        ", {} keys/s, {} commands/s, spool {}",
+        HumanCount(number("keys_per_second") as u64),
+        HumanCount(number("commands_per_second") as u64),
+        HumanBytes(number("spool_bytes") as u64)
+    );
+    if p["in_step"] == Value::Bool(true) {
+        text += ", in step";
+    }
+    if let Some(error) = p["last_error"].as_str() {
+        text += &format!("\nlast error: {error}");
+    }
+    match limits(&status.limits) {
+        Some(limits) => format!("{text}\nlimits: {limits}"),
+        None => text,
+    }
+}
+
+/// What can be changed, as it is now.
+pub(super) fn settings(status: &Status) -> String {
+    let state = if status.paused { "paused" } else { "running" };
+    format!("{}: {state}, limits: {}", status.task, limits(&status.limits).unwrap_or_else(|| "none".into()))
+}
+
+/// One line for a step of a cut-over.
+pub(super) fn step(news: &StepNews) -> String {
+    let name = news.step.replace('_', " ");
+    let detail = if news.detail.is_empty() { String::new() } else { format!(": {}", news.detail) };
+    match news.state.as_str() {
+        "running" => format!("{name}{detail}"),
+        state => format!("{name} {state} after {:.1} s{detail}", news.ms as f64 / 1000.0),
+    }
+}
+
+/// The last words of a cut-over that was done.
+pub(super) fn cut_over(write_pause_ms: u64, offset: u64, unpause: &str, pause: Option<Duration>) -> String {
+    let after = match pause {
+        Some(time) => format!(
+            "The source takes no writes for up to {} s more, so that late writers are noticed. To allow them before: {unpause}",
+            time.as_secs()
+        ),
+        None => "Keep the writers away from the source.".into(),
+    };
+    format!("cut over at offset {offset}, with a write pause of {write_pause_ms} ms: write to the target now.\n{after}")
+}
+
+fn limits(bounds: &Bounds) -> Option<String> {
+    let bytes = |what, n: Option<u64>| n.map(|n| format!("{what} {}/s", HumanBytes(n)));
+    let commands = bounds.write_commands.map(|n| format!("write {} commands/s", HumanCount(n)));
+    let all = [bytes("read", bounds.read_bytes), bytes("write", bounds.write_bytes), commands];
+    let set: Vec<String> = all.into_iter().flatten().collect();
+    (!set.is_empty()).then(|| set.join(", "))
+}

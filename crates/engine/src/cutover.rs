@@ -1,0 +1,380 @@
+//! The switch from source to target: while the task runs, step by step, and each step can be undone until the last.
+//!
+//! | step | what it changes | how it is undone |
+//! |---|---|---|
+//! | `in_step` | nothing | |
+//! | `grace` | deadlines on the target, and those that the stream writes | given back |
+//! | `pause_source` | the source takes no writes | ends by itself, or is ended |
+//! | `drain` | nothing | |
+//! | `promote` | the position of the task is removed, in one step on the target | not at all |
+//!
+//! Invariants:
+//! - The position is removed only when the source was paused, was asked for its offset behind that, and all up to this offset
+//!   is on the target; and only before that pause ends.
+//! - Deadlines are touched only while the stream is followed, never behind the last step: what clients of the target have
+//!   renewed is theirs.
+//! - Whatever ends the work early, undoing is not left out: this runs beside the parts, not as one of them.
+//! - While it is under way a delay as long as the grace loses no key, as at any other time: a deadline is lowered only when it
+//!   is further away than the grace.
+//! - Who has asked must be there until the last step: nobody is promoted whom nobody tells.
+
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
+
+use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+mod desk;
+mod pause;
+mod ready;
+
+pub(crate) use desk::{Asked, Desk};
+pub use desk::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
+use pause::Pause;
+pub(crate) use ready::Ready;
+
+use crate::{
+    backoff::Backoff,
+    begin::Task,
+    checks::Facts,
+    source::{Report, ask},
+    stats::lock,
+    target::shift,
+};
+
+/// What is left of the grace where a deadline is further away than the grace. What is nearer keeps it: should the target stall
+/// while the cut-over is under way, no key is over there that a write in front of the pause still needs.
+pub(crate) const REST: Duration = Duration::from_secs(1);
+/// How often it is looked whether something has come true; in the pause, which is short.
+const LOOK: Duration = Duration::from_millis(50);
+const LOOK_IN_PAUSE: Duration = Duration::from_millis(2);
+/// For changing the source back: as long as a clean stop may take.
+const UNDO: Duration = Duration::from_secs(3);
+/// How long a source must rest that refuses writes but for those in scripts, and in transactions that were begun before.
+const LEAK: Duration = Duration::from_millis(300);
+/// A source that has not moved for this long is written to by nobody, where nothing else can tell.
+const STILL: Duration = Duration::from_secs(2);
+/// The answers of the source that have to be the same, and how often it is asked for them.
+const ANSWERS: usize = 5;
+
+/// Does what is asked for at the desk.
+pub(crate) struct Cutover<'a> {
+    pub(crate) task: Task<'a>,
+    pub(crate) facts: &'a Facts,
+    /// Cancelled when all is ready for the last step: all parts come to their end then.
+    pub(crate) done: &'a CancellationToken,
+    /// Cancelled by the user.
+    pub(crate) stop: &'a CancellationToken,
+    /// Cancelled when the parts have ended.
+    pub(crate) over: &'a CancellationToken,
+}
+
+/// One cut-over, and what it has changed.
+struct Run {
+    spec: CutoverSpec,
+    events: mpsc::Sender<CutoverEvent>,
+    step: Option<(Step, Instant)>,
+    /// Deadlines may have been lowered.
+    lowered: bool,
+    /// The source may be paused.
+    pause: Option<Pause>,
+    /// From when on nobody writes to the source.
+    paused_at: Instant,
+    /// When the pause ends by itself.
+    until: Instant,
+}
+
+impl Run {
+    fn say(&mut self, state: StepState, words: impl Into<String>) {
+        let Some((step, begun)) = self.step else { return };
+        let words = words.into();
+        tracing::info!(step = step.name(), state = state.name(), words, "cut-over");
+        let _ = self.events.try_send(CutoverEvent::Step(step, state, words, begun.elapsed()));
+    }
+
+    fn begin(&mut self, step: Step, words: impl Into<String>) {
+        self.step = Some((step, Instant::now()));
+        self.say(StepState::Running, words);
+    }
+}
+
+impl<'a> Cutover<'a> {
+    /// Does one after the other until the parts have ended, or until one is ready for its last step.
+    pub(crate) async fn run(self) -> Option<Ready<'a>> {
+        let desk = &self.task.stats.control.desk;
+        let ready = loop {
+            let asked = tokio::select! {
+                biased;
+                () = self.over.cancelled() => break None,
+                asked = async {
+                    // What was lowered by one that was undone.
+                    self.give_back().await;
+                    desk.next().await
+                } => asked,
+            };
+            if let Some(ready) = self.one(asked).await {
+                break Some(ready);
+            }
+        };
+        desk.close();
+        ready
+    }
+
+    async fn one(&self, asked: Asked) -> Option<Ready<'a>> {
+        let now = Instant::now();
+        let Asked { spec, events } = asked;
+        let listener = events.clone();
+        let mut run = Run { spec, events, step: None, lowered: false, pause: None, paused_at: now, until: now };
+        let undone = |why: &str| Error::new(ErrorKind::CutoverUndone, format!("cut over: {why}"));
+        let result = tokio::select! {
+            biased;
+            () = self.over.cancelled() => Err(undone("the task has ended, or begins again")),
+            () = self.stop.cancelled() => Err(undone("the task was asked to stop")),
+            () = listener.closed() => Err(undone("who has asked for it has gone")),
+            result = self.steps(&mut run) => result,
+        };
+        match result {
+            Ok(offset) => {
+                run.begin(Step::Promote, "the position of the task is removed from the target");
+                self.done.cancel();
+                Some(Ready { task: self.task, run, offset })
+            }
+            Err(error) => {
+                undo(&mut run, self.task, error).await;
+                None
+            }
+        }
+    }
+
+    /// All steps but the last; gives the offset behind the last write of the source.
+    async fn steps(&self, run: &mut Run) -> Result<u64> {
+        let stats = self.task.stats;
+        let refused = |what: String| Error::new(ErrorKind::CutoverRefused, what);
+        run.begin(Step::InStep, "until both sides are in step");
+        if stats.control.is_paused() {
+            return Err(refused("cut over: the task is paused".into()));
+        }
+        if !self.until(run.spec.timeout, LOOK, || stats.is_in_step()).await {
+            let what = format!("wait until both sides are in step: they were not for {:?}", run.spec.timeout);
+            return Err(refused(what));
+        }
+        let pause = Pause::choose(self.task.source, &self.facts.source, run.spec.source_pause).await?;
+        run.say(StepState::Done, "");
+        let generation = stats.generation.get();
+        self.lower_grace(run).await?;
+
+        run.begin(
+            Step::PauseSource,
+            match run.spec.source_pause {
+                Some(_) => "writes are paused at the source",
+                None => "stop the writers of the source now; waiting until it does not move for 2 s",
+            },
+        );
+        run.pause = Some(pause.clone());
+        run.paused_at = Instant::now();
+        match run.spec.source_pause {
+            Some(time) => {
+                // Some of it is for the last step.
+                run.until = run.paused_at + time * 3 / 4;
+                pause.begin(self.task.source).await?;
+            }
+            None => {
+                run.paused_at = self.stillness(run.spec.timeout).await?;
+                run.until = Instant::now() + run.spec.timeout;
+            }
+        }
+        run.say(StepState::Done, format!("to allow writes again: {}", pause.command_to_end()));
+
+        run.begin(Step::Drain, "until all that the source has written is on the target");
+        let end = Instant::now() + run.spec.timeout;
+        loop {
+            let offset = self.offset(matches!(pause, Pause::Replicas { .. })).await?;
+            if stats.generation.get() != generation {
+                return Err(Error::new(ErrorKind::CutoverUndone, "cut over: the target was lost meanwhile"));
+            }
+            // Until then the pause cannot have ended, so nobody has written behind this offset; the rest is for the last step.
+            let now = Instant::now();
+            if stats.applied.get() >= offset && now < run.until {
+                run.say(StepState::Done, format!("offset {offset}"));
+                return Ok(offset);
+            }
+            if now >= end {
+                let what = format!("pause the source for long enough: it went on for {:?}", run.spec.timeout);
+                return Err(Error::new(ErrorKind::CutoverUndone, what));
+            }
+            let left = run.until.min(end).saturating_duration_since(Instant::now());
+            if !self.until(left, LOOK_IN_PAUSE, || stats.applied.get() >= offset).await {
+                let what = format!("wait for offset {offset} on the target: it has {}", stats.applied.get());
+                return Err(Error::new(ErrorKind::CutoverUndone, what));
+            }
+            // The pause may have ended meanwhile, and somebody have written: so it is begun again, and the offset looked at.
+            let begun = Instant::now();
+            pause.begin(self.task.source).await?;
+            if let Some(time) = run.spec.source_pause {
+                run.until = begun + time * 3 / 4;
+            }
+        }
+    }
+
+    /// Brings deadlines on the target close to those of the source.
+    async fn lower_grace(&self, run: &mut Run) -> Result<()> {
+        let Task { spec, stats, source, target, .. } = self.task;
+        run.begin(Step::Grace, "deadlines on the target come close to those at the source");
+        if spec.ttl_grace <= REST || spec.on_conflict == OnConflict::Ignore {
+            let why = match spec.on_conflict {
+                OnConflict::Ignore => "keys that the target has kept may have deadlines of their own",
+                _ => "the grace is small",
+            };
+            run.say(StepState::Skipped, why);
+            return Ok(());
+        }
+        run.lowered = true;
+        stats.control.lowered.store(true, Relaxed);
+        stats.control.lower.store(true, Relaxed);
+        let since = Instant::now();
+        let slow = |what: &str| {
+            let what = format!("lower the grace: {what} for {:?}", run.spec.timeout);
+            Error::new(ErrorKind::CutoverUndone, what)
+        };
+        // What the stream has written with the whole grace is found by the pass.
+        if !self.until(run.spec.timeout, LOOK, || stats.has_applied_since(since)).await {
+            return Err(slow("what came before was not on the target"));
+        }
+        let pass = shift(source, target, self.facts, &spec.objects, [spec.ttl_grace, REST, spec.ttl_grace]);
+        let keys = timeout(run.spec.timeout, pass).await.map_err(|_| slow("it went on"))??;
+        if !self.until(run.spec.timeout, LOOK, || stats.is_in_step()).await {
+            return Err(slow("both sides were not in step behind it"));
+        }
+        run.say(StepState::Done, format!("{keys} deadlines"));
+        Ok(())
+    }
+
+    /// Gives deadlines the whole grace again that a cut-over has lowered, if there was one.
+    async fn give_back(&self) {
+        let Task { spec, stats, source, target, .. } = self.task;
+        stats.control.lower.store(false, Relaxed);
+        if !stats.control.lowered.load(Relaxed) {
+            return;
+        }
+        let mut backoff = Backoff::new(None);
+        loop {
+            let since = Instant::now();
+            while !stats.has_applied_since(since) {
+                sleep(LOOK).await;
+            }
+            let error =
+                match shift(source, target, self.facts, &spec.objects, [REST, spec.ttl_grace, Duration::ZERO]).await {
+                    Ok(keys) => {
+                        tracing::info!(keys, "deadlines have the whole grace again");
+                        stats.control.lowered.store(false, Relaxed);
+                        return;
+                    }
+                    Err(e) => e,
+                };
+            tracing::warn!(error = %error, "deadlines are to be given the whole grace again");
+            if !backoff.again(error, self.stop).await.unwrap_or(false) {
+                return;
+            }
+        }
+    }
+
+    /// Waits until `true`; `false` when that takes longer than `time`.
+    async fn until(&self, time: Duration, every: Duration, is: impl Fn() -> bool) -> bool {
+        let end = Instant::now() + time;
+        while !is() {
+            if Instant::now() >= end {
+                return false;
+            }
+            sleep(every).await;
+        }
+        true
+    }
+
+    /// Waits until the source has not moved for some time; gives when it has moved last.
+    async fn stillness(&self, time: Duration) -> Result<Instant> {
+        let end = Instant::now() + time;
+        let (mut last, mut since) = (self.report().await?, Instant::now());
+        while since.elapsed() < STILL {
+            if Instant::now() >= end {
+                let what = format!("wait until nobody writes to the source: it has moved for {time:?}");
+                return Err(Error::new(ErrorKind::CutoverUndone, what));
+            }
+            sleep(LOOK).await;
+            let asked = Instant::now();
+            let now = self.report().await?;
+            if now != last {
+                (last, since) = (now, asked);
+            }
+        }
+        Ok(since)
+    }
+
+    /// The source's offset, twice the same. In a pause nothing but its PINGs moves it. Before 6.2 scripts may write on, and
+    /// transactions that were begun: with `leaks` it has to rest.
+    async fn offset(&self, leaks: bool) -> Result<u64> {
+        let mut last = self.report().await?;
+        for _ in 1..ANSWERS {
+            if leaks {
+                sleep(LEAK).await;
+            }
+            let now = self.report().await?;
+            if now == last {
+                return Ok(last);
+            }
+            last = now;
+        }
+        match leaks {
+            false => Ok(last),
+            true => {
+                let what = "pause writes at the source: something still writes there, such as scripts, which this version does not refuse; stop the writers and use --source-pause manual";
+                Err(Error::new(ErrorKind::CutoverUndone, what))
+            }
+        }
+    }
+
+    /// The source's offset in the history that is followed.
+    async fn report(&self) -> Result<u64> {
+        let section = if self.facts.source.redis >= (4, 0, 0) { "replication" } else { "default" };
+        let Report { history, offset } = ask(&mut None, self.task.source, section).await?;
+        match history.is_some() && history == *lock(&self.task.stats.replid) {
+            true => Ok(offset),
+            false => Err(Error::new(ErrorKind::Lost(Side::Source), "ask the source: it has another history now")),
+        }
+    }
+}
+
+/// Takes back what was changed, and says why.
+async fn undo(run: &mut Run, task: Task<'_>, error: Error) {
+    run.say(StepState::Failed, error.to_string());
+    task.stats.control.lower.store(false, Relaxed);
+    let mut left = String::new();
+    if let Some(pause) = &run.pause {
+        let ended = timeout(UNDO, pause.end(task.source)).await;
+        let words = match &ended {
+            Ok(Ok(())) => "writes are allowed at the source".to_owned(),
+            Ok(Err(e)) => format!("the source could not be told to allow writes ({e})"),
+            Err(_) => "the source did not answer when it was told to allow writes".to_owned(),
+        };
+        if !matches!(ended, Ok(Ok(()))) {
+            left = format!("; {words}: look whether it does; to allow them: {}", pause.command_to_end());
+        }
+        run.say(StepState::Undone, words);
+    } else if run.lowered {
+        run.say(StepState::Undone, "deadlines get the whole grace again");
+    }
+    let kind = match error.kind() {
+        ErrorKind::CutoverUnknown => ErrorKind::CutoverUnknown,
+        _ if run.pause.is_none() && !run.lowered => ErrorKind::CutoverRefused,
+        _ => ErrorKind::CutoverUndone,
+    };
+    let what = format!("cut over from {} to {}{left}", task.source, task.target);
+    let error = Error::new(kind, what).caused_by(error);
+    tracing::warn!(error = %error, "the cut-over is undone");
+    let _ = run.events.try_send(CutoverEvent::Failed(error));
+}

@@ -1,0 +1,158 @@
+//! Where a cut-over is asked for, and what is said of it.
+
+use std::{sync::Mutex, time::Duration};
+
+use keyferry_model::{Error, ErrorKind, Result};
+use tokio::sync::{Notify, mpsc};
+
+use crate::stats::lock;
+
+/// More than is said of one cut-over: nothing waits for whoever listens.
+const EVENTS: usize = 64;
+
+/// How a cut-over is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CutoverSpec {
+    /// For how long each step is waited for, where the pause of the source does not say less.
+    pub timeout: Duration,
+    /// For how long writes are paused at the source; `None`: the user stops the writers.
+    pub source_pause: Option<Duration>,
+}
+
+/// The steps of a cut-over, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Until both sides are in step.
+    InStep,
+    /// Deadlines on the target come close to those at the source.
+    Grace,
+    /// Nobody writes to the source any more.
+    PauseSource,
+    /// What the source has written is on the target.
+    Drain,
+    /// The task ends, and the target is the place to write.
+    Promote,
+}
+
+impl Step {
+    /// The name as it stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InStep => "in_step",
+            Self::Grace => "grace",
+            Self::PauseSource => "pause_source",
+            Self::Drain => "drain",
+            Self::Promote => "promote",
+        }
+    }
+}
+
+/// What has become of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepState {
+    /// It has begun.
+    Running,
+    /// It is over.
+    Done,
+    /// It was not needed, or is not wanted.
+    Skipped,
+    /// It went wrong.
+    Failed,
+    /// What it had changed was changed back, or is going to be.
+    Undone,
+}
+
+impl StepState {
+    /// The name as it stands in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::Undone => "undone",
+        }
+    }
+}
+
+/// What is said of a cut-over while it goes on.
+#[derive(Debug)]
+pub enum CutoverEvent {
+    /// A step has come to another state. With words for a person, and how long it has taken so far.
+    Step(Step, StepState, String, Duration),
+    /// The end: the writers can go to the target.
+    Done(CutoverReport),
+    /// The end: the writers stay at the source.
+    Failed(Error),
+}
+
+/// How a cut-over went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CutoverReport {
+    /// From when the source was asked to take no more writes until the target was the place to write.
+    pub write_pause: Duration,
+    /// The source's offset behind its last write; all of it is on the target.
+    pub offset: u64,
+    /// How writes are allowed at the source again, before they are by themselves.
+    pub unpause: String,
+}
+
+/// A cut-over that was asked for.
+pub(crate) struct Asked {
+    pub(super) spec: CutoverSpec,
+    pub(super) events: mpsc::Sender<CutoverEvent>,
+}
+
+/// Takes what is asked for, one at a time, and only while there is somebody who does it.
+#[derive(Default)]
+pub(crate) struct Desk {
+    state: Mutex<State>,
+    came: Notify,
+}
+
+#[derive(Default)]
+enum State {
+    /// No stream is followed.
+    #[default]
+    Closed,
+    Free,
+    Waiting(Asked),
+    Busy,
+}
+
+impl Desk {
+    /// Errors: `CutoverRefused`.
+    pub(crate) fn ask(&self, spec: CutoverSpec) -> Result<mpsc::Receiver<CutoverEvent>> {
+        let mut state = lock(&self.state);
+        let why = match *state {
+            State::Closed => "the task does not follow its source yet",
+            State::Waiting(_) | State::Busy => "another cut-over is under way, or being undone",
+            State::Free => {
+                let (events, said) = mpsc::channel(EVENTS);
+                *state = State::Waiting(Asked { spec, events });
+                self.came.notify_one();
+                return Ok(said);
+            }
+        };
+        Err(Error::new(ErrorKind::CutoverRefused, format!("cut over: {why}")))
+    }
+
+    /// The next one that is asked for.
+    pub(super) async fn next(&self) -> Asked {
+        loop {
+            {
+                let mut state = lock(&self.state);
+                match std::mem::replace(&mut *state, State::Busy) {
+                    State::Waiting(asked) => return asked,
+                    State::Closed | State::Free | State::Busy => *state = State::Free,
+                }
+            }
+            self.came.notified().await;
+        }
+    }
+
+    /// Nobody does it any more.
+    pub(super) fn close(&self) {
+        *lock(&self.state) = State::Closed;
+    }
+}
