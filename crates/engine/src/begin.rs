@@ -99,7 +99,13 @@ impl<'a> Task<'a> {
             // It is not looked at: something is there.
             Err(e) if restart && matches!(e.kind(), ErrorKind::Checkpoint | ErrorKind::Broken) => Found::Forgotten,
             Err(e) => return Err(e),
-            Ok(None) => Found::Nothing,
+            Ok(None) => match place.elsewhere(&mut target_conn, restart).await? {
+                Some(db) if !restart => {
+                    let what = format!("go on: the task has begun with other databases, its position is in {db}");
+                    return Err(Error::new(ErrorKind::Checkpoint, what));
+                }
+                _ => Found::Nothing,
+            },
             Ok(Some(_)) if restart => Found::Forgotten,
             Ok(Some(old)) => Found::Checkpoint(old),
         };

@@ -53,7 +53,7 @@ impl Stats {
 
     /// `delay`: as far as it is known.
     pub(crate) fn begin_holding(&self, delay: Option<Duration>) {
-        if self.holding.swap(true, Relaxed) {
+        if self.ending.load(Relaxed) || self.holding.swap(true, Relaxed) {
             return;
         }
         self.holds.add(1);
@@ -127,7 +127,7 @@ mod tests {
         let now = Instant::now();
         let since = now.checked_sub(delay).unwrap();
         let behind_since = (!delay.is_zero()).then_some(since);
-        *lock(&stats.standing) = Standing { behind_since, reported: Some(now), applied: Some(since) };
+        *lock(&stats.standing) = Standing { behind_since, reported: Some(now), applied: Some(since), since: None };
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Stats {
     pub(crate) holding: AtomicBool,
     /// How often that has begun.
     pub(crate) holds: Counter,
+    /// The task ends now, and with it its checkpoint: nobody would settle what is held from here on.
+    pub(crate) ending: AtomicBool,
     /// The first batch of this connection whose checkpoint says so; 0 before it is sealed.
     pub(crate) held_seq: Counter,
     /// Woken when that checkpoint is wanted.
@@ -95,8 +97,10 @@ pub(crate) struct Standing {
     pub(crate) behind_since: Option<Instant>,
     /// When the newest report was asked for.
     pub(crate) reported: Option<Instant>,
-    /// When the newest one was asked for that has been applied.
+    /// When the newest one was asked for that has been applied, on the present connection to the target.
     pub(crate) applied: Option<Instant>,
+    /// Since when there could have been one.
+    pub(crate) since: Option<Instant>,
 }
 
 /// A report older than this says nothing about now.
@@ -106,15 +110,17 @@ const FRESH: Duration = Duration::from_secs(2);
 pub(crate) const CAUGHT_UP: Duration = Duration::from_secs(1);
 
 impl Standing {
-    /// Age of the oldest report that has not been applied; without a fresh one, of the newest that there is.
+    /// Age of the oldest report that has not been applied; without a fresh one, of the newest that there is, or the time for
+    /// which there was none.
     pub(crate) fn delay(&self, now: Instant) -> Duration {
-        let stale = self.reported.filter(|&at| now.duration_since(at) > FRESH);
+        let stale = self.reported.or(self.since).filter(|&at| now.duration_since(at) > FRESH);
         self.behind_since.or(stale).map_or(Duration::ZERO, |since| now.duration_since(since))
     }
 
     /// Everything up to a fresh report has been applied.
     pub(crate) fn in_step(&self, now: Instant) -> bool {
-        self.behind_since.is_none() && self.reported.is_some_and(|at| now.duration_since(at) <= FRESH)
+        let any = self.behind_since.is_none() && self.applied.is_some();
+        any && self.reported.is_some_and(|at| now.duration_since(at) <= FRESH)
     }
 }
 

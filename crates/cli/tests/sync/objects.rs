@@ -126,13 +126,37 @@ fn what_is_chosen_is_copied_and_followed() {
     arrives(&source, &run);
     assert_eq!(contents(&target), expected());
     assert!((970..=1031).contains(&ask::<i64>(&target, 5, "TTL n:ttl")));
-    // The target had nothing of its own: what the task has brought can go as a whole.
-    write(&source, &[(3, "FLUSHDB"), (3, "SET a:after 1"), (1, "FLUSHDB")]);
+    // A database that is not chosen may be emptied, another one may hold what others have written to the target.
+    write(&source, &[(1, "FLUSHDB")]);
     arrives(&source, &run);
-    assert_eq!(contents(&target), expected());
-    write(&source, &[(1, "FLUSHALL"), (0, "SET b:after 1"), (0, "SET after 1")]);
+    let there = contents(&target);
+    write(&source, &[(3, "FLUSHDB")]);
+    assert_fails(&run.wait_exit(LONG).unwrap(), 1, "SRC-0015");
+    assert_eq!(contents(&target), there);
+}
+
+/// The position lies in one of the chosen databases: with others chosen, it is looked for.
+#[test]
+fn other_databases_are_another_task() {
+    let (source, target) = pair("redis-7.0");
+    write(&source, &[(0, "INCR n"), (3, "INCR n")]);
+    let start = |databases: &str, more: &[&str]| {
+        let rules = ["--task", "t", "--db", databases];
+        sync(&source.url(), &target.url()).args(rules).args(more).spawn().unwrap()
+    };
+    let run = start("0,3", &[]);
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    run.signal(keyferry_testkit::process::Signal::TERM).unwrap();
+    run.wait_exit(LONG).unwrap();
+    for databases in ["3", "3:5"] {
+        assert_fails(&start(databases, &["--on-conflict", "replace"]).wait_exit(LONG).unwrap(), 3, "TGT-0022");
+    }
+    let run = start("3", &["--on-conflict", "replace", "--restart"]);
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    write(&source, &[(3, "INCR n")]);
     arrives(&source, &run);
-    assert_eq!(contents(&target).into_keys().collect::<Vec<_>>(), [(0, "b:after".to_owned())]);
+    assert_eq!(ask::<u64>(&target, 3, "GET n"), 2);
+    assert_eq!(ask::<u64>(&target, 0, "EXISTS __keyferry_checkpoint:t"), 0);
 }
 
 #[test]
@@ -240,6 +264,7 @@ fn what_cannot_be_followed_ends_the_task() {
         (false, "RPOPLPUSH list i:list"),
         (false, "SWAPDB 0 1"),
         (true, "FLUSHALL"),
+        (false, "FLUSHALL"),
     ] {
         let (source, target) = pair("redis-7.0");
         if own {

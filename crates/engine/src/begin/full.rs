@@ -55,6 +55,9 @@ impl Task<'_> {
             return Err(lost);
         }
         let refused = match () {
+            () if !untouched && !self.spec.objects.is_whole() => {
+                "keys and types are chosen, and others may have written to the same databases"
+            }
             () if !(untouched || old.flags.owner || clear) => "the target held keys of its own when the task began",
             // It has lost its data, more likely than that nothing of it is wanted any more.
             () if facts.source_keys == 0 && !untouched && !clear => "the source is empty now",
@@ -113,7 +116,12 @@ impl Task<'_> {
             chosen: self.chosen(),
             keys: 0,
             // A target that had keys may have held ones from before.
-            flags: Flags { owner, held_keys: held, ..Flags::default() },
+            flags: Flags {
+                owner,
+                held_keys: held,
+                held_fields: held && facts.target.field_deadlines(),
+                ..Flags::default()
+            },
         };
         // The source has begun to send: now, and not earlier, the target is emptied when that is wanted.
         if before == Before::Copied || self.spec.on_conflict == OnConflict::Clear {

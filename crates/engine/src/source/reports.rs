@@ -34,6 +34,8 @@ struct Reports {
     newest: Option<Instant>,
     /// When the newest one was asked for that has been applied.
     applied: Option<Instant>,
+    /// Since when there could have been one.
+    since: Option<Instant>,
 }
 
 impl Reports {
@@ -56,6 +58,7 @@ impl Reports {
             behind_since: self.open.front().map(|&(asked, _)| asked),
             reported: self.newest,
             applied: self.applied,
+            since: self.since,
         }
     }
 }
@@ -86,11 +89,15 @@ pub(crate) async fn follow_reports(
         // The target may have fallen back behind what was applied before.
         if stats.generation.get() != generation {
             generation = stats.generation.get();
-            (reports.newest, reports.applied) = (None, None);
+            reports.applied = None;
+        }
+        if copied && reports.since.is_none() {
+            reports.since = Some(Instant::now());
         }
         reports.settle(stats.applied.get());
         *lock(&stats.standing) = reports.standing();
         if end_in_step && stats.is_in_step() {
+            stats.ending.store(true, Relaxed);
             stop.cancel();
             return Ok(true);
         }

@@ -42,9 +42,11 @@ impl Apply<'_> {
 
     /// FLUSHALL, or FLUSHDB of a chosen database, where not all is chosen.
     fn flush_chosen(&mut self, class: Class, request: &Request<'_>) -> Result<()> {
-        // Where the task has found nothing, all that is there is what is chosen.
-        if !self.objects.is_whole() && !self.checkpoint.flags.owner {
-            return Err(self.outside(request, "the target held keys of its own when the task began"));
+        // Others may have written what is not chosen, also where the task has found nothing.
+        if !self.objects.is_whole() {
+            return Err(
+                self.outside(request, "keys and types are chosen, and others may have written to the same databases")
+            );
         }
         let here = self.objects.database(self.source_db).map(|db| (self.source_db, db));
         let databases = match (class, self.objects.databases(), &here) {

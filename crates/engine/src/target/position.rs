@@ -71,6 +71,22 @@ impl Place<'_> {
         }
     }
 
+    /// Another database with a position of the task: it has begun with other databases. With `remove` it is removed.
+    pub(crate) async fn elsewhere(&self, conn: &mut Connection, remove: bool) -> Result<Option<u32>> {
+        let text = conn.info("keyspace").await?;
+        let (key, home) = (checkpoint::key(self.task), self.db.to_string());
+        let mut found = None;
+        for db in info::keyspace(text.as_bytes()).map(|k| k.db.0).filter(|db| *db != self.db) {
+            ask(conn, &[b"SELECT", db.to_string().as_bytes()]).await?;
+            let what: &[u8] = if remove { b"DEL" } else { b"EXISTS" };
+            if matches!(ask(conn, &[what, &key]).await?, Value::Int(1)) {
+                found = Some(db);
+            }
+        }
+        ask(conn, &[b"SELECT", home.as_bytes()]).await?;
+        Ok(found)
+    }
+
     /// Takes the task over, from whoever has it; gives the checkpoint as it is now. `ours`: the epoch of this process's last
     /// connection, when it had one.
     ///

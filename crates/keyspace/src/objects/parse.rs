@@ -140,6 +140,9 @@ impl Objects {
         if from == to {
             return Err(text.wrong("both prefixes are the same", "leave the rule away"));
         }
+        if to.starts_with("__keyferry_") {
+            return Err(text.wrong("such keys on the target are Keyferry's own", "take another new prefix"));
+        }
         for (other, other_to) in &self.renamed {
             if other == from.as_bytes() {
                 return Err(text.wrong(format!("{from:?} has a new prefix already"), "name each prefix once"));
