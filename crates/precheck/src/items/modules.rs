@@ -18,6 +18,8 @@ use crate::{
 const REMEDY: &str = "load the modules on the target, or choose with --on-unsupported what happens to their values";
 /// Types of values that need no module.
 const PLAIN: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
+/// Valkey 9.1 runs its scripts by a module, which has no values.
+const SCRIPTS: &str = "lua";
 /// Values of modules are handed to RESTORE as they are. Older ones end when they cannot read them.
 const OLDEST_TARGET: (u32, u32, u32) = (6, 2, 0);
 
@@ -79,7 +81,7 @@ async fn loaded(server: &mut Server) -> Result<BTreeSet<String>, String> {
         return Ok(BTreeSet::new());
     }
     match server.ask(&[b"MODULE", b"LIST"]).await? {
-        Value::Array(modules) => Ok(modules.iter().filter_map(name).collect()),
+        Value::Array(modules) => Ok(modules.iter().filter_map(name).filter(|name| name != SCRIPTS).collect()),
         _ => Err("MODULE LIST has an unexpected reply".into()),
     }
 }
