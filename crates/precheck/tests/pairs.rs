@@ -33,6 +33,8 @@ fn modules() {
     assert!(look.fails(Item::Modules).contains("hellotype"));
     look.with(|ask| ask.on_unsupported = OnUnsupported::Drop).warns(Item::Modules);
     Ask::of(&source, &with("redis-7.0")).passes(Item::Modules);
+    // This one names what runs its scripts, too.
+    Ask::of(&start("valkey-9.1"), &start("valkey-9.0")).passes(Item::Modules);
     // Older ones have the module, and cannot be given its values.
     assert!(Ask::of(&source, &with("redis-5.0")).fails(Item::Modules).contains("too old"));
 }
