@@ -99,7 +99,7 @@ impl<'a> Task<'a> {
             // It is not looked at: something is there.
             Err(e) if restart && matches!(e.kind(), ErrorKind::Checkpoint | ErrorKind::Broken) => Found::Forgotten,
             Err(e) => return Err(e),
-            Ok(None) => match place.elsewhere(&mut target_conn, restart).await? {
+            Ok(None) => match place.elsewhere(&mut target_conn, false).await? {
                 Some(db) if !restart => {
                     let what = format!("go on: the task has begun with other databases, its position is in {db}");
                     return Err(Error::new(ErrorKind::Checkpoint, what));
@@ -128,6 +128,9 @@ impl<'a> Task<'a> {
         };
         if !again {
             self.gate.ask().await?;
+        }
+        if restart {
+            place.elsewhere(&mut target_conn, true).await?;
         }
         let link = psync(source, None).await?;
         let before = if forgotten { Before::Forgotten } else { Before::Nothing };
