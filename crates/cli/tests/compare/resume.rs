@@ -9,7 +9,8 @@ fn killed(source: &Server, target: &Server, file: &str) {
     let mut command = command(&source.url(), &target.url());
     command.args(["--store", file, "--rate", "20000", "--rounds", "1"]);
     let child = process::Supervised::spawn(command, false).unwrap();
-    std::thread::sleep(Duration::from_millis(1_200));
+    // Four workers have one batch each under way.
+    is_asked(source, 12);
     assert!(child.status().unwrap().is_none(), "it is to be killed in the middle");
     child.kill();
 }
