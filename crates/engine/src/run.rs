@@ -193,6 +193,8 @@ impl Task<'_> {
         stats.set_lost(Side::Target, false);
         let hold = facts.holds_stream(spec);
         stats.holding.fetch_and(hold.is_some(), Relaxed);
+        // An end that did not come about: the target had lost something by then.
+        stats.ending.store(false, Relaxed);
         stats.resume(&checkpoint);
         // What an earlier process has written nobody knows.
         let unknown = checkpoint.snapshot.is_none() && facts.target.field_deadlines();

@@ -2,6 +2,7 @@
 
 use std::{
     path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -19,6 +20,7 @@ use crate::{product, servers, stop};
 const SOURCE: &str = "redis-7.0";
 const TARGET: &str = "redis-8.0";
 const SEED: u64 = 42;
+const TASK: &str = "demo";
 /// A key that the demo writes to see how far the target is.
 const MARK: &str = "demo:mark";
 /// How long both sides are followed under load after the full copy.
@@ -67,7 +69,7 @@ fn migrate(binary: &Path, source: &Server, target: &Server, rate: u64) -> Result
     let started = Instant::now();
     let keyferry = Keyferry::sync(binary, &source.url(), &target.url())
         .progress("bar")
-        .arg("--state-dir")
+        .args(["--task", TASK, "--state-dir"])
         .arg(state.path())
         .inherit_output()
         .spawn()?;
@@ -93,6 +95,14 @@ fn migrate(binary: &Path, source: &Server, target: &Server, rate: u64) -> Result
     let until_in_step = stopped.elapsed();
     // The source hears of it once a second, and goes on by itself: it removes what expires.
     wait::poll("the last acknowledgement", PATIENCE, || Ok((link.info(delay)? == Some(0)).then_some(())))?;
+    // As it says itself: deadlines of the copied keys have been set right, too.
+    wait::poll("keyferry to say that it is in step", PATIENCE, || {
+        link.check()?;
+        let mut status = Command::new(binary);
+        status.args(["status", "--task", TASK, "--output", "json", "--state-dir"]).arg(state.path());
+        let said = status.output().context("ask keyferry for its status")?;
+        Ok(String::from_utf8_lossy(&said.stdout).contains("\"in_step\":true").then_some(()))
+    })?;
     keyferry.signal(Signal::TERM)?;
     let exit = keyferry.wait_exit(Duration::from_secs(10))?;
     if exit.code() != 130 {
