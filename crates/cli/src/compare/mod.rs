@@ -74,7 +74,12 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
     };
     let source = side(Side::Source, &args.source, &args.source_password_file, &args.source_tls_ca)?;
     let target = side(Side::Target, &args.target, &args.target_password_file, &args.target_tls_ca)?;
+    if target.db.is_some() && source.db.is_none() {
+        let what = "read the URLs: a database is chosen on the target but not on the source";
+        return Err(Error::new(ErrorKind::BadUrl, what));
+    }
     let spec = Spec {
+        objects: args.data.objects(source.db.map(|db| (db, target.db.unwrap_or(db))))?,
         mode: args.mode,
         big_key_limit: args.big_key_limit,
         sample: args.sample,
