@@ -1,6 +1,7 @@
 //! `keyferry compare` against real servers. Who judges a repair is the oracle, which shares no code with the product.
 
 mod differences;
+mod filters;
 mod forms;
 mod large;
 mod live;
