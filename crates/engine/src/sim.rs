@@ -127,9 +127,14 @@ async fn case(seed: u64, trace: Shared<Trace>) -> Result<(), String> {
     let ends = timeout(LIMIT, Box::pin(both)).await;
     let (first, second) = ends.map_err(|_| target.fault().unwrap_or_else(|| "it does not end".to_owned()))??;
     let ends = [first, second];
-    // What is still on its way must change nothing.
+    // What is still on its way must change nothing; where its fence is refused, whoever looks at the position has to see it.
+    let holed = target.is_holed();
     target.rest().await;
     target.fault().map_or(Ok(()), Err)?;
+    if target.is_holed() && !holed {
+        target.count("holes behind the end");
+        return target.shows_hole().then_some(()).ok_or_else(|| "nobody can see that it is holed".to_owned());
+    }
     if ends.contains(&End::Finished) {
         return target.judge_end();
     }

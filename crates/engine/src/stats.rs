@@ -222,6 +222,11 @@ impl Stats {
         lock(&self.unsupported).clone()
     }
 
+    /// Counts as it was before: something was looked at twice.
+    pub(crate) fn set_unsupported(&self, counts: BTreeMap<String, u64>) {
+        *lock(&self.unsupported) = counts;
+    }
+
     /// Whether the snapshot is on the target.
     pub(crate) fn is_copied(&self) -> bool {
         self.copied.load(Relaxed)

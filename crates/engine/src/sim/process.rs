@@ -231,10 +231,6 @@ async fn applied(source: &Source, stats: &Stats, position: usize) -> Result<()> 
     let Some(&whole) = source.wholes[..source.wholes.partition_point(|&whole| whole <= offset)].last() else {
         return Ok(());
     };
-    // What stands in front of a transaction may wait for its end, which is on its way.
-    if source.transactions.iter().any(|(from, to)| (*from..*to).contains(&offset)) {
-        return Ok(());
-    }
     let mut waited = Duration::ZERO;
     while stats.applied.get() < whole || !stats.is_copied() {
         let pause = Duration::from_millis(20).max(waited / 8);

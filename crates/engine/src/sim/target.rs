@@ -14,7 +14,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Rng, Shared, Trace, connection, judge::Held, model::Key, source::Source};
+use super::{
+    Rng, Shared, Trace, connection,
+    judge::Held,
+    model::{Key, number},
+    source::Source,
+};
 use crate::Stats;
 
 mod commands;
@@ -161,6 +166,13 @@ impl Target {
 
     pub(super) fn is_holed(&self) -> bool {
         self.state.borrow().held.holed
+    }
+
+    /// Whether the position says that batches are missing.
+    pub(super) fn shows_hole(&self) -> bool {
+        let (state, key) = (self.state.borrow(), (0, CHECKPOINT.to_vec()));
+        let field = |name: &[u8]| state.held.model.field(&key, name).unwrap_or_default().to_vec();
+        field(b"v")[12..20] != number(&field(b"n")).unwrap_or(-1).to_le_bytes()
     }
 
     /// All that is to come has come: it does not fall back any more, since nobody would write again.

@@ -41,7 +41,7 @@ impl Apply<'_> {
                 None => return Err(self.odd(request)),
             },
             // They stay within one batch, which is a transaction itself.
-            Class::Multi => self.in_transaction = true,
+            Class::Multi => self.begin_transaction(request.bytes().len()),
             // Outside a transaction a replica answers an error to nobody. Redis up to 6.0 sends an EXEC without its MULTI
             // where a command that counts as no write wrote first.
             Class::Exec => self.in_transaction = false,

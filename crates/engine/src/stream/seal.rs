@@ -1,7 +1,7 @@
 //! Batches are closed and handed to the lane.
 //!
 //! Invariants:
-//! - A batch does not end within a transaction of the source.
+//! - A batch does not end within a transaction of the source. In front of one that does not end, it can: `transaction.rs`.
 //! - Its checkpoint covers what is in it and in those before, and nothing else.
 
 use std::{
@@ -34,10 +34,20 @@ impl Apply<'_> {
             let what = format!("write to database {db} of the target: it has only {}", self.target_databases);
             return Err(Error::new(ErrorKind::NoSuchDatabase, what));
         }
-        // The rest of a transaction is on its way, or will be sent again.
-        if self.in_transaction {
+        if !self.in_transaction {
+            return self.close(batches, spare).await;
+        }
+        // The rest of it is on its way, or will be sent again.
+        let due = self.next_checkpoint();
+        if Instant::now() < due {
             return Ok(());
         }
+        self.cut_transaction();
+        self.close(batches, spare).await?;
+        self.decode_transaction_again()
+    }
+
+    async fn close(&mut self, batches: &mpsc::Sender<Batch>, spare: &mut mpsc::Receiver<Batch>) -> Result<()> {
         let idle = self.batch.is_empty();
         let due = self.has_to_say_held() || Instant::now() >= self.due;
         let batch = if self.guard.is_some() && idle && !due {
@@ -64,7 +74,8 @@ impl Apply<'_> {
 
     /// Whether there is a position that no checkpoint says yet.
     fn has_moved(&self) -> bool {
-        self.checked != (self.offset, self.checkpoint.snapshot.map(|at| at.offset)) || self.has_to_say_held()
+        let offset = if self.in_transaction { self.open.offset } else { self.offset };
+        self.checked != (offset, self.checkpoint.snapshot.map(|at| at.offset)) || self.has_to_say_held()
     }
 
     /// Whether deadlines are held and no checkpoint says so yet.
@@ -74,7 +85,8 @@ impl Apply<'_> {
 
     /// When a checkpoint has to be written though nothing comes in.
     pub(super) fn next_checkpoint(&self) -> Instant {
-        match self.guard.is_some() && self.has_moved() && !self.in_transaction {
+        match self.guard.is_some() && self.has_moved() && !self.must_end_transaction() {
+            true if self.has_to_say_held() => Instant::now(),
             true => self.due,
             false => Instant::now() + NEVER,
         }
