@@ -7,7 +7,8 @@
 //! settler at the source's reports, which say it also when no bytes come.
 //!
 //! Invariants:
-//! - Before the first deadline is held, the counters say that some are, so the checkpoint of its batch does.
+//! - Before the first deadline is held, the counters say that some are, so the checkpoint of its batch does. It also says
+//!   whether that still goes on: nothing is settled before a checkpoint says that it does not.
 //! - What was decoded while nothing was held is on the target when the batch [`Stats::held_seq`] is.
 //! - Whoever finds that nothing is held any more has seen no hold begin meanwhile ([`Stats::round`]).
 
@@ -72,6 +73,7 @@ impl Stats {
     /// What is decoded from now on is not held. What was is settled.
     pub(crate) fn end_holding(&self) {
         if self.holding.swap(false, Relaxed) {
+            self.hold_now.notify_one();
             tracing::info!("the target has caught up: deadlines are set right");
         }
     }
@@ -95,14 +97,19 @@ impl Stats {
         }
     }
 
-    /// Whether a checkpoint is to be written that says that deadlines are held.
+    /// Whether a checkpoint is to be written that says that deadlines are being held, or that they no longer are.
     pub(crate) fn has_to_say_held(&self) -> bool {
-        self.is_holding() && self.held_seq.get() == 0
+        match self.is_holding() {
+            true => self.held_seq.get() == 0,
+            false => self.said_holding.load(Relaxed),
+        }
     }
 
     /// The batch `seq` is sealed: from the next one on everything is held.
     pub(crate) fn say_held(&self, seq: u64) {
-        if self.has_to_say_held() {
+        let holding = self.is_holding();
+        self.said_holding.store(holding, Relaxed);
+        if holding && self.held_seq.get() == 0 {
             self.held_seq.set(seq);
         }
     }
@@ -157,6 +164,12 @@ mod tests {
         assert!(stats.is_holding(), "it does not come and go");
         at(&stats, Duration::ZERO);
         stats.watch_delay(bounds);
-        assert!(!stats.is_holding() && !stats.is_settled());
+        assert!(!stats.is_holding() && !stats.is_settled() && !stats.has_to_say_held(), "nobody has said so");
+        stats.begin_holding(None);
+        stats.say_held(1);
+        stats.end_holding();
+        assert!(stats.has_to_say_held(), "nothing is settled before the target knows it");
+        stats.say_held(2);
+        assert!(!stats.has_to_say_held());
     }
 }

@@ -78,7 +78,7 @@ impl Apply<'_> {
         self.checked != (offset, self.checkpoint.snapshot.map(|at| at.offset)) || self.has_to_say_held()
     }
 
-    /// Whether deadlines are held and no checkpoint says so yet.
+    /// Whether no checkpoint says yet that deadlines are being held, or that they no longer are.
     fn has_to_say_held(&self) -> bool {
         self.guard.is_some() && self.stats.has_to_say_held()
     }
@@ -101,6 +101,7 @@ impl Apply<'_> {
         let flags = Flags {
             held_keys: held(&self.stats.held_keys),
             held_fields: held(&self.stats.held_fields),
+            holding: self.stats.is_holding(),
             ..self.checkpoint.flags
         };
         let checkpoint = Checkpoint {
