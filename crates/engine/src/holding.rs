@@ -4,7 +4,8 @@
 //! renewal is applied. So when the delay has used up a part of the grace, the stream writes deadlines in their held form
 //! (`target/hold.rs`), and `target/settle.rs` holds what the target has; it settles all of them when the target has caught
 //! up. Two look at the delay: the stream at the age of the bytes that it decodes, once for a chunk or a batch, and the
-//! settler at the source's reports, which say it also when no bytes come.
+//! settler at the source's reports, which say it also when no bytes come. Neither knows it at the start: then it is for how
+//! long there was no process, which stands beside the checkpoint.
 //!
 //! Invariants:
 //! - Before the first deadline is held, the counters say that some are, so the checkpoint of its batch does. It also says
@@ -19,7 +20,9 @@ use std::{
 
 use crate::{
     Stats,
+    source::now_ms,
     stats::{CAUGHT_UP, lock},
+    target::Checkpoint,
 };
 
 /// Reports come four times a second: a shorter delay is mostly not one.
@@ -78,6 +81,29 @@ impl Stats {
         }
     }
 
+    /// Up to when, in Unix milliseconds, all that the source had written is on the target, as far as this process knows it.
+    pub(crate) fn all_until_ms(&self) -> Option<u64> {
+        let asked = lock(&self.standing).applied.filter(|_| self.is_copied())?;
+        Some(now_ms().saturating_sub(asked.elapsed().as_millis() as u64))
+    }
+
+    /// Begins to follow behind `checkpoint`, of which it is known up to when all was there. Nobody says how far the target
+    /// is behind before the source has said where it is, and while there was no process nothing was held.
+    pub(crate) fn begin_behind(
+        &self,
+        checkpoint: &Checkpoint,
+        all_until_ms: Option<u64>,
+        bounds: Bounds,
+        linked: bool,
+    ) {
+        let away = all_until_ms.map(|ms| Duration::from_millis(now_ms().saturating_sub(ms)));
+        let behind = checkpoint.flags.holding || !linked || away.is_none_or(|away| away >= bounds.from);
+        // The deadlines of a snapshot are held anyway.
+        if behind && checkpoint.snapshot.is_none() {
+            self.begin_holding(away);
+        }
+    }
+
     /// Begins or ends holding as the reports say. The stream begins it too, and never ends it.
     pub(crate) fn watch_delay(&self, bounds: Bounds) {
         let (standing, now) = (*lock(&self.standing), Instant::now());
@@ -118,7 +144,7 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{stats::Standing, target::Checkpoint};
+    use crate::stats::Standing;
 
     #[test]
     fn it_begins_within_the_grace_and_ends_below() {
@@ -171,5 +197,29 @@ mod tests {
         assert!(stats.has_to_say_held(), "nothing is settled before the target knows it");
         stats.say_held(2);
         assert!(!stats.has_to_say_held());
+    }
+
+    #[test]
+    fn the_time_without_a_process_is_a_delay() {
+        let bounds = Bounds::of(Duration::from_secs(8));
+        let (stream, copy) = (Checkpoint { snapshot: None, ..Checkpoint::BEGINNING }, Checkpoint::BEGINNING);
+        let mut holding = stream;
+        holding.flags.holding = true;
+        let ago = |ms| Some(now_ms() - ms);
+        for (checkpoint, all_until_ms, linked, holds) in [
+            (stream, ago(0), true, false),
+            (stream, ago(1500), true, false),
+            (stream, ago(2000), true, true),
+            (stream, Some(now_ms() + 5000), true, false),
+            (stream, None, true, true),
+            (stream, ago(0), false, true),
+            (holding, ago(0), true, true),
+            (copy, None, false, false),
+        ] {
+            let stats = Stats::default();
+            stats.resume(&checkpoint);
+            stats.begin_behind(&checkpoint, all_until_ms, bounds, linked);
+            assert_eq!(stats.is_holding(), holds, "{all_until_ms:?} {linked} {checkpoint:?}");
+        }
     }
 }

@@ -197,8 +197,8 @@ impl<'a> Apply<'a> {
                 }
             }
         }
-        // The last words: a checkpoint for all that there was.
-        self.due = Instant::now();
+        // A checkpoint for all that there was.
+        self.say_last_words();
         self.hand_on(&batches, &mut spare).await
     }
 

@@ -78,6 +78,15 @@ impl Apply<'_> {
         self.checked != (offset, self.checkpoint.snapshot.map(|at| at.offset)) || self.has_to_say_held()
     }
 
+    /// A checkpoint is wanted whatever the last one says: nobody writes one behind it for a while.
+    pub(super) fn say_last_words(&mut self) {
+        self.due = Instant::now();
+        // Where it says up to when all is there.
+        if self.stats.all_until_ms().is_some() {
+            self.checked.0 = u64::MAX;
+        }
+    }
+
     /// Whether no checkpoint says yet that deadlines are being held, or that they no longer are.
     fn has_to_say_held(&self) -> bool {
         self.guard.is_some() && self.stats.has_to_say_held()
@@ -111,7 +120,7 @@ impl Apply<'_> {
             flags,
             ..self.checkpoint
         };
-        guard.seal(&mut self.batch, self.lane_db, &checkpoint);
+        guard.seal(&mut self.batch, self.lane_db, &checkpoint, self.stats.all_until_ms());
         self.batch.position = match self.checkpoint.snapshot {
             Some(at) => Some(at.offset),
             None => self.stream_from.map(|from| from + (self.offset - self.checkpoint.log.start.0)),

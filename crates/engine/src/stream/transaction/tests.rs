@@ -43,14 +43,14 @@ fn got(batch: &Batch) -> Got {
         words.push(request.args().map(<[u8]>::to_vec).collect());
         rest = &rest[request.bytes().len()..];
     }
-    let v = words.iter().find(|words| words[0] == b"HSET").unwrap()[3].clone();
+    let v = words.iter().find(|words| words[0] == b"HMSET").unwrap()[3].clone();
     let offset = u64::from_le_bytes(v[128..136].try_into().unwrap());
     let in_front = words.iter().position(|words| words[0] == b"MULTI").unwrap();
     let mut commands: Vec<Words> = Vec::new();
     for words in &words[in_front + 1..] {
         let words: Words = words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
         match words[0].as_str() {
-            "HSET" => break,
+            "HMSET" => break,
             "MSET" => commands
                 .extend(words[1..].chunks(2).map(|pair| vec!["SET".to_owned(), pair[0].clone(), pair[1].clone()])),
             _ => commands.push(words),
