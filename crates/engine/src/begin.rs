@@ -133,6 +133,7 @@ impl<'a> Task<'a> {
         }
         if restart {
             place.elsewhere(&mut target_conn, true).await?;
+            failpoint("elsewhere-removed");
         }
         let link = psync(source, None).await?;
         let before = if forgotten { Before::Forgotten } else { Before::Nothing };

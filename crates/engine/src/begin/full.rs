@@ -158,6 +158,7 @@ impl Task<'_> {
         for (_, db) in databases {
             ask(conn, &[b"SELECT", db.to_string().as_bytes()]).await?;
             ask(conn, &[&[b"FLUSHDB".as_slice()], option].concat()).await?;
+            failpoint("database-emptied");
         }
         ask(conn, &[b"SELECT", db.to_string().as_bytes()]).await?;
         Ok(())

@@ -117,8 +117,10 @@ impl Settler<'_> {
         if !walk.may_begin().await? {
             return Ok(false);
         }
+        failpoint("hold-begun");
         match walk.all().await? {
             Pass::Whole(deadlines) => {
+                failpoint("hold-ended");
                 tracing::debug!(deadlines, "what was on the target is held");
                 Ok(true)
             }

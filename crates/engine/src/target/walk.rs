@@ -150,9 +150,7 @@ impl<'a> Walk<'a> {
                 let Value::Array(reply) = self.change_keys(&rest[..rest.len().min(1000)]).await? else {
                     return Ok(Pass::Cut);
                 };
-                if self.change == Change::Settle {
-                    failpoint("keys-settled");
-                }
+                failpoint(if self.change == Change::Settle { "keys-settled" } else { "keys-held" });
                 let [Value::Int(n), Value::Int(seen), Value::Array(large)] = &reply[..] else { return Err(odd()) };
                 found += count_of(*n);
                 for key in large.iter().filter_map(Value::as_bytes) {
