@@ -2,13 +2,13 @@
 //! target, in one thread and in time that is paused. Everything follows from the seed.
 //!
 //! The target closes connections, works off what came on them later, falls silent, refuses, and falls back; the process
-//! is killed, and a second one takes over. The judge knows what the source has sent, and none of the product's code.
+//! is killed, and a second one takes over. Deadlines are held now and then, also within a transaction. The judge knows what the source has sent, and none of the product's code.
 //!
 //! ```text
 //! KEYFERRY_SIM_SEED=7 cargo test -p keyferry-engine one_seed
 //! ```
 //!
-//! Not in it: the receiver and the spool, which have tests of their own; what the target cannot hold; FLUSHALL and SWAPDB;
+//! Not in it: the receiver and the spool, which have tests of their own; the passes that hold and settle what is there; what the target cannot hold; FLUSHALL and SWAPDB;
 //! targets before 5.0.9, which refuse MULTI while a script runs for too long.
 
 use std::{

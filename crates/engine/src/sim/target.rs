@@ -29,14 +29,17 @@ pub(super) use commands::{Client, Refusal};
 pub(super) const CHECKPOINT: &[u8] = b"__keyferry_checkpoint:t";
 
 /// What has to happen in a thousand cases.
-pub(super) const MUST_HAPPEN: [&str; 17] = [
+pub(super) const MUST_HAPPEN: [&str; 20] = [
     "batches",
     "batches kept out",
     "batches refused",
+    "batches with held deadlines",
     "broken",
     "connections cut",
     "fail-overs",
     "fence touched",
+    "holds",
+    "holds within a transaction",
     "kills",
     "late commands",
     "processes that were told so",
