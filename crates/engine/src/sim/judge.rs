@@ -70,7 +70,8 @@ impl Source {
     /// Looks at what a transaction has left: `v` and `n` of the checkpoint.
     pub(super) fn judge(&self, held: &Held, v: &[u8], n: &[u8]) -> Result<(), String> {
         let number = |at: usize, len: usize| v[at..at + len].iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte));
-        if v.len() != 176 || &v[..4] != b"KFC1" {
+        let counted = v.get(31) == Some(&1);
+        if v.len() != if counted { 288 } else { 176 } || counted && v[29] == 0 || &v[..4] != b"KFC1" {
             return Err("what is there is no checkpoint".to_owned());
         }
         if n != number(12, 8).to_string().as_bytes() {

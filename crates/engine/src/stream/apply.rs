@@ -201,7 +201,7 @@ impl<'a> Apply<'a> {
     }
 
     /// Everything in front of `at` is in batches.
-    fn is_done(&mut self, at: rdb::Position) {
+    pub(super) fn is_done(&mut self, at: rdb::Position) {
         self.checkpoint.snapshot = Some(at);
     }
 
@@ -298,7 +298,7 @@ impl<'a> Apply<'a> {
         match fed {
             Fed::Finished => {
                 reader.end_value();
-                self.is_done(reader.position());
+                self.is_rebuilt(&rebuild, reader.position());
                 Ok((Phase::Snapshot(reader), true))
             }
             Fed::NeedsInput if self.framing == Framing::Length(reader.offset()) => {
@@ -321,7 +321,7 @@ impl<'a> Apply<'a> {
         let (used, fed) = rebuild.feed(&self.restore, &raw[done..], &mut self.batch, self.now_ms)?;
         match fed {
             Fed::Finished => {
-                self.is_done(reader.position());
+                self.is_rebuilt(&rebuild, reader.position());
                 Ok((Phase::Snapshot(reader), true))
             }
             Fed::BatchFull => Ok((Phase::Held { reader, rebuild, raw, done: done + used }, true)),
