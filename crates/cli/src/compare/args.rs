@@ -62,6 +62,8 @@ pub(crate) struct Args {
     /// With --show: only so much, 1000 differences a page, from 1 on.
     #[arg(long, value_name = "N", requires = "show", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) page: Option<u64>,
+    #[command(flatten)]
+    pub(super) history: crate::history::OfComparison,
     /// Whether progress is shown on stderr: auto (when it is a terminal), bar or none.
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) progress: ProgressMode,

@@ -85,6 +85,7 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         rate: args.rate,
         repair: args.repair,
     };
+    let history = args.history.find(&source, &target)?;
     let store = Store::open(args.store.as_deref())?;
     let stats = Stats::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -119,6 +120,9 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         sync::say(&format!("interrupted{again}"));
         return Ok(End::Interrupted);
     };
+    if let Some(history) = history {
+        history.compared(&source, &target, &output::object(&outcome, true, args.repair));
+    }
     output::write(&store, args.output, (0, u64::MAX), args.repair)?;
     Ok(if outcome.is_equal() { End::Equal } else { End::Different })
 }
