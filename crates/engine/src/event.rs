@@ -58,10 +58,12 @@ pub struct Begun {
 
 /// Keys and bytes of a snapshot by type. Bytes are those of the keys and of their values as the snapshot has them, which may
 /// be compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts([(u64, u64); Kind::ALL.len()]);
 
 impl Counts {
+    /// Nothing.
+    pub(crate) const NONE: Self = Self([(0, 0); Kind::ALL.len()]);
     /// Its length in a checkpoint.
     pub(crate) const LEN: usize = Kind::ALL.len() * 16;
 
@@ -72,7 +74,7 @@ impl Counts {
 
     /// Nothing was counted.
     pub fn is_empty(&self) -> bool {
-        *self == Self::default()
+        *self == Self::NONE
     }
 
     #[inline]

@@ -8,7 +8,7 @@ use tokio::{fs::File, io::AsyncReadExt as _, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Begun, Counts, Event, Outcome, Stats, checks,
+    Begun, Event, Outcome, Stats, checks,
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
     source::{CHUNK, Chunk, Framing},
     stream::{Apply, Expiry, Older, Plan},
@@ -84,8 +84,7 @@ async fn load_file(
         full_only: true,
         target_databases: checks::count_databases(&mut conn).await?,
     };
-    let mut apply =
-        Apply::new(stats, restore, plan, None, Checkpoint { counts: Some(Counts::default()), ..Checkpoint::BEGINNING });
+    let mut apply = Apply::new(stats, restore, plan, None, Checkpoint::BEGINNING);
     let lane = Lane::new(conn.into_parts().0, stats, spec.on_conflict, spare_tx);
     let work = async {
         tokio::try_join!(

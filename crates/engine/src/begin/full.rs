@@ -116,7 +116,7 @@ impl Task<'_> {
             source_db: 0,
             chosen: self.chosen(),
             keys: 0,
-            counts: Some(Counts::default()),
+            counts: Some(Counts::NONE),
             // A target that had keys may have held ones from before.
             flags: Flags {
                 owner,

@@ -44,7 +44,7 @@ impl Apply<'_> {
             // What a killed run may have left in its middle.
             Item::SelectDb(db) => {
                 self.end_of_database();
-                self.checkpoint.counts = self.checkpoint.counts.map(|_| Counts::default());
+                self.checkpoint.counts = self.checkpoint.counts.map(|_| Counts::NONE);
                 self.remove_unfinished(db);
             }
             Item::Aux { .. } | Item::ResizeDb { .. } | Item::SlotInfo { .. } => {}

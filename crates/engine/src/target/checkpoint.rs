@@ -110,7 +110,7 @@ impl Checkpoint {
         source_db: 0,
         chosen: None,
         keys: 0,
-        counts: None,
+        counts: Some(Counts::NONE),
         flags: Flags { owner: false, held_keys: false, held_fields: false, broken: false },
     };
 
@@ -245,7 +245,7 @@ mod tests {
     }
 
     fn counts() -> Counts {
-        let mut counts = Counts::default();
+        let mut counts = Counts::NONE;
         counts.add(Kind::String, 300);
         counts.add(Kind::Module, 1 << 40);
         counts
