@@ -4,9 +4,9 @@ use clap::Args;
 use keyferry_keyspace::objects::{Objects, Rule};
 use keyferry_model::{Error, ErrorKind, OnConflict, Result};
 
-/// What is chosen, next to the databases of the URLs.
+/// What data is chosen, next to the databases of the URLs.
 #[derive(Args, Default)]
-pub(crate) struct ChosenArgs {
+pub(crate) struct DataArgs {
     /// Only these databases, and where they go: 0,3:5 copies 0, and 3 as 5.
     #[arg(long, value_name = "DB[:DB]")]
     pub(crate) db: Vec<String>,
@@ -31,12 +31,19 @@ pub(crate) struct ChosenArgs {
     /// No values of these types.
     #[arg(long, value_name = "TYPE,...")]
     pub(crate) block_type: Vec<String>,
+}
+
+/// The same for a task, which has a stream.
+#[derive(Args, Default)]
+pub(crate) struct ChosenArgs {
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
     /// Not these commands of the stream, nor those of a group: FLUSHALL,@scripting. Data then differs by what they do.
     #[arg(long, value_name = "COMMAND,...")]
     pub(crate) block_command: Vec<String>,
 }
 
-impl ChosenArgs {
+impl DataArgs {
     /// The rules as options, for people.
     pub(crate) fn rules(&self, of_urls: Option<(u32, u32)>) -> Vec<String> {
         let of_url = of_urls.map(|(from, to)| format!("{from}:{to}"));
@@ -50,15 +57,18 @@ impl ChosenArgs {
             ("--rename-prefix", &self.rename_prefix),
             ("--type", &self.r#type),
             ("--block-type", &self.block_type),
-            ("--block-command", &self.block_command),
         ];
-        options.iter().flat_map(|(name, texts)| texts.iter().map(move |text| format!("{name} {text}"))).collect()
+        options.into_iter().flat_map(|(name, texts)| texts.iter().map(move |text| format!("{name} {text}"))).collect()
     }
 
     /// What the options choose, and the URLs: a database of the source, and where it goes.
     ///
     /// Errors: `BadObjects`, which says what is wrong.
-    pub(crate) fn objects(&self, of_urls: Option<(u32, u32)>, on_conflict: OnConflict) -> Result<Objects> {
+    pub(crate) fn objects(&self, of_urls: Option<(u32, u32)>) -> Result<Objects> {
+        self.with(of_urls, &[])
+    }
+
+    fn with(&self, of_urls: Option<(u32, u32)>, block_command: &[String]) -> Result<Objects> {
         let of_url = of_urls.map(|(from, to)| format!("{from}:{to}"));
         if of_urls.is_some() && !self.db.is_empty() {
             let what = "read --db: the source URL chooses a database already; leave it out of the URLs";
@@ -74,11 +84,25 @@ impl ChosenArgs {
             (Rule::Rename, &self.rename_prefix),
             (Rule::Types, &self.r#type),
             (Rule::BlockTypes, &self.block_type),
-            (Rule::BlockCommands, &self.block_command),
+            (Rule::BlockCommands, block_command),
         ];
         let rules = rules.into_iter().flat_map(|(rule, texts)| texts.iter().map(move |text| (rule, text.as_str())));
-        let objects = Objects::parse(rules)
-            .map_err(|e| Error::new(ErrorKind::BadObjects, format!("read what is chosen: {e}")))?;
+        Objects::parse(rules).map_err(|e| Error::new(ErrorKind::BadObjects, format!("read what is chosen: {e}")))
+    }
+}
+
+impl ChosenArgs {
+    /// The rules as options, for people.
+    pub(crate) fn rules(&self, of_urls: Option<(u32, u32)>) -> Vec<String> {
+        let commands = self.block_command.iter().map(|text| format!("--block-command {text}"));
+        self.data.rules(of_urls).into_iter().chain(commands).collect()
+    }
+
+    /// What the options choose, and the URLs.
+    ///
+    /// Errors: `BadObjects`, which says what is wrong.
+    pub(crate) fn objects(&self, of_urls: Option<(u32, u32)>, on_conflict: OnConflict) -> Result<Objects> {
+        let objects = self.data.with(of_urls, &self.block_command)?;
         if on_conflict == OnConflict::Clear && !objects.is_whole() {
             let what = "clear the target: it would lose whole databases, of which not all is chosen; use another --on-conflict";
             return Err(Error::new(ErrorKind::BadObjects, what));
@@ -94,14 +118,15 @@ mod tests {
     #[test]
     fn options_and_urls_together() {
         let some = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let keys = ChosenArgs { key: some(&["a*"]), block_key_prefix: some(&["ab"]), ..ChosenArgs::default() };
+        let task = |data| ChosenArgs { data, ..ChosenArgs::default() };
+        let keys = task(DataArgs { key: some(&["a*"]), block_key_prefix: some(&["ab"]), ..DataArgs::default() });
         let chosen = keys.objects(Some((3, 5)), OnConflict::Replace).unwrap();
         assert_eq!((chosen.database(3), chosen.database(0)), (Some(5), None));
         assert!(!chosen.is_whole());
         assert!(ChosenArgs::default().objects(None, OnConflict::Clear).unwrap().is_all());
-        let databases = ChosenArgs { db: some(&["0", "3:5"]), ..ChosenArgs::default() };
+        let databases = task(DataArgs { db: some(&["0", "3:5"]), ..DataArgs::default() });
         assert_eq!(databases.objects(None, OnConflict::Clear).unwrap().database(3), Some(5));
-        let wrong = ChosenArgs { r#type: some(&["lists"]), ..ChosenArgs::default() };
+        let wrong = task(DataArgs { r#type: some(&["lists"]), ..DataArgs::default() });
         let refused = [
             databases.objects(Some((3, 5)), OnConflict::Abort),
             keys.objects(None, OnConflict::Clear),

@@ -6,6 +6,7 @@
 //! Every process that is started here dies with the process that started it, see [`process`].
 
 pub mod chaos;
+pub mod contents;
 pub mod data;
 pub mod families;
 pub mod keyferry;

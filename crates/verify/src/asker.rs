@@ -48,6 +48,13 @@ impl Batch {
         self.expected.push(None);
     }
 
+    /// A command on one key with one answer: what stands in front of the key, the key, and what stands behind it.
+    pub(crate) fn push_on(&mut self, command: &[&[u8]], key: &[u8], args: &[&[u8]]) {
+        encode::array(&mut self.out, command.len() + 1 + args.len());
+        command.iter().chain([&key]).chain(args).for_each(|part| encode::bulk(&mut self.out, part));
+        self.expected.push(None);
+    }
+
     /// Commands that are encoded already, with one answer each.
     pub(crate) fn push_encoded(&mut self, commands: &[u8], count: usize) {
         self.out.extend_from_slice(commands);

@@ -6,9 +6,11 @@
 
 mod others;
 
+pub(crate) use self::others::read_type;
+
 use std::ops::Range;
 
-use keyferry_keyspace::info;
+use keyferry_keyspace::{Kind as Type, info};
 use keyferry_model::Result;
 
 use crate::{
@@ -44,11 +46,13 @@ pub(crate) struct Checker<'a> {
     average: usize,
     /// The databases in which something expires, so that each key is asked.
     expiring: Option<Dbs>,
+    /// Keys of the source that were looked at and have a type that is left out.
+    pub(crate) left_out: u64,
 }
 
 impl<'a> Checker<'a> {
     pub(crate) async fn open(pair: &'a Pair<'a>) -> Result<Self> {
-        Ok(Self { pair, link: pair.connect().await?, average: LONG, expiring: None })
+        Ok(Self { pair, link: pair.connect().await?, average: LONG, expiring: None, left_out: 0 })
     }
 
     /// Finds what differs, in both directions. With `scanned` the source has just named these keys: where only their presence is
@@ -57,10 +61,15 @@ impl<'a> Checker<'a> {
         self.link.select(dbs).await?;
         let mut found = Vec::new();
         if self.pair.spec.mode == Mode::Keys {
-            if !self.all_there(keys, !scanned, true).await? {
+            if self.pair.leaves_out_types() || !self.all_there(keys, !scanned, true).await? {
                 let all: Vec<usize> = (0..keys.len()).collect();
                 self.others(keys, &all, true, &mut found).await?;
             }
+            return Ok(found);
+        }
+        if !self.pair.spec.objects.allows_type(Type::String) {
+            let all: Vec<usize> = (0..keys.len()).collect();
+            self.others(keys, &all, false, &mut found).await?;
             return Ok(found);
         }
         let mut rest = Vec::new();
@@ -80,7 +89,7 @@ impl<'a> Checker<'a> {
     pub(crate) async fn check_absent(&mut self, dbs: Dbs, keys: &Keys) -> Result<Vec<Found>> {
         self.link.select(dbs).await?;
         let mut found = Vec::new();
-        if !self.all_there(keys, true, false).await? {
+        if self.pair.leaves_out_types() || !self.all_there(keys, true, false).await? {
             let all: Vec<usize> = (0..keys.len()).collect();
             self.others(keys, &all, true, &mut found).await?;
             found.retain(|found| found.kind == Kind::MissingOnSource);
@@ -91,8 +100,10 @@ impl<'a> Checker<'a> {
     /// Whether the sides that are asked have all of these keys. One answer for all of them; a server that is too
     /// old for that (before 3.0.3) only costs the questions one by one.
     async fn all_there(&mut self, keys: &Keys, source: bool, target: bool) -> Result<bool> {
-        for (_, half) in [(source, &mut self.link.source), (target, &mut self.link.target)].iter_mut().filter(|x| x.0) {
-            half.batch.push_over(b"EXISTS", keys.iter(0..keys.len()));
+        let both =
+            [(source, &mut self.link.source, keys.on_source()), (target, &mut self.link.target, keys.on_target())];
+        for (_, half, names) in both.into_iter().filter(|(asked, ..)| *asked) {
+            half.batch.push_over(b"EXISTS", names.iter(0..names.len()));
         }
         self.link.ask().await?;
         let all = |half: &mut Half| half.answers.next() == Answer::Int(keys.len() as i64);
@@ -137,7 +148,7 @@ impl<'a> Checker<'a> {
         }
         let mut bytes = 0;
         for (i, at) in range.clone().enumerate() {
-            let whole = self.wants_whole(keys.get(at));
+            let whole = self.wants_whole(keys.get(at).source);
             let (a, b) = (ours.answers.at(first + i), theirs.answers.at(first + i));
             bytes += size(a);
             let gone = |(a, b): &(Vec<Deadline>, Vec<Deadline>)| {
@@ -167,17 +178,20 @@ impl<'a> Checker<'a> {
     }
 
     fn push_plain(&mut self, keys: &Keys, range: &Range<usize>, lengths: bool, expiring: bool) {
-        let both = [(&self.pair.source, &mut self.link.source), (&self.pair.target, &mut self.link.target)];
-        for (side, half) in both {
+        let both = [
+            (&self.pair.source, &mut self.link.source, keys.on_source()),
+            (&self.pair.target, &mut self.link.target, keys.on_target()),
+        ];
+        for (side, half, names) in both {
             if !expiring {
                 half.batch.push(&[b"INFO", b"keyspace"]);
             }
             match lengths {
-                true => keys.iter(range.clone()).for_each(|key| half.batch.push(&[b"STRLEN", key])),
-                false => half.batch.push_per_key(b"MGET", keys.iter(range.clone())),
+                true => names.iter(range.clone()).for_each(|key| half.batch.push(&[b"STRLEN", key])),
+                false => half.batch.push_per_key(b"MGET", names.iter(range.clone())),
             }
             if expiring {
-                side.ask_deadlines(&mut half.batch, keys.iter(range.clone()));
+                side.ask_deadlines(&mut half.batch, names.iter(range.clone()));
             }
         }
     }

@@ -1,12 +1,14 @@
 //! Both sides together: what they are, and a connection to each that is asked at the same time.
 
-use keyferry_model::{Error, ErrorKind, Result};
+use keyferry_keyspace::Kind;
+use keyferry_model::Result;
 
 use crate::{
     asker::{Answers, Asker, Batch},
     deadline::Rules,
     side::Side,
     spec::Spec,
+    walk::Key,
 };
 
 /// A database of the source and the one of the target that is compared with it.
@@ -25,18 +27,14 @@ pub(crate) struct Pair<'a> {
 }
 
 impl<'a> Pair<'a> {
-    pub(crate) fn new(source: Side, target: Side, spec: &'a Spec) -> Result<Self> {
-        if target.endpoint.db.is_some() && source.endpoint.db.is_none() {
-            let what = "read the URLs: a database is chosen on the target but not on the source";
-            return Err(Error::new(ErrorKind::BadUrl, what));
-        }
-        Ok(Self { source, target, spec, rules: Rules::new(spec.ttl_tolerance, spec.ttl_grace) })
+    pub(crate) fn new(source: Side, target: Side, spec: &'a Spec) -> Self {
+        Self { source, target, spec, rules: Rules::new(spec.ttl_tolerance, spec.ttl_grace) }
     }
 
-    /// The databases to compare: the chosen one, or all that hold a key on either side.
+    /// The databases to compare: the chosen ones, or all that hold a key on either side.
     pub(crate) fn databases(&self) -> Vec<Dbs> {
-        if let Some(source) = self.source.endpoint.db {
-            return vec![Dbs { source, target: self.target.endpoint.db.unwrap_or(source) }];
+        if let Some(chosen) = self.spec.objects.databases() {
+            return chosen.iter().map(|&(source, target)| Dbs { source, target }).collect();
         }
         let both = self.source.databases.iter().chain(&self.target.databases);
         let mut all: Vec<Dbs> = both.map(|found| Dbs { source: found.db.0, target: found.db.0 }).collect();
@@ -45,9 +43,14 @@ impl<'a> Pair<'a> {
         all
     }
 
-    /// The database of the target that belongs to one of the source.
+    /// A database of the source that is compared, with the one of the target that belongs to it.
     pub(crate) fn dbs(&self, source: u32) -> Dbs {
-        Dbs { source, target: self.target.endpoint.db.unwrap_or(source) }
+        Dbs { source, target: self.spec.objects.database(source).unwrap_or(source) }
+    }
+
+    /// Whether values of some types are not compared, so that a key that is there may be left out.
+    pub(crate) fn leaves_out_types(&self) -> bool {
+        Kind::ALL.into_iter().any(|kind| !self.spec.objects.allows_type(kind))
     }
 
     /// Whether equal values of most types have equal payloads on both sides.
@@ -104,9 +107,9 @@ impl Link {
         tokio::try_join!(self.source.select(dbs.source), self.target.select(dbs.target)).map(|_| ())
     }
 
-    /// Asks both sides the same.
-    pub(crate) fn push(&mut self, args: &[&[u8]]) {
-        self.source.batch.push(args);
-        self.target.batch.push(args);
+    /// Asks both sides the same of one key: `command` stands in front of it, `args` behind it.
+    pub(crate) fn push(&mut self, command: &[&[u8]], key: Key<'_>, args: &[&[u8]]) {
+        self.source.batch.push_on(command, key.source, args);
+        self.target.batch.push_on(command, key.target, args);
     }
 }

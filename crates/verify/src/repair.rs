@@ -10,7 +10,7 @@ use keyferry_model::{Error, ErrorKind, Result};
 
 use crate::{
     asker::Answer,
-    check::Checker,
+    check::{Checker, read_type},
     deadline::Deadline,
     flat::{elements, scanned},
     outcome::Stats,
@@ -67,7 +67,8 @@ pub(crate) async fn all(
     let mut checker = Checker::open(pair).await?;
     loop {
         let page = store.differing(run.id, place.after(), rate.batch(PAGE))?;
-        let Some((db, keys)) = page else { return Ok(()) };
+        let Some((db, names)) = page else { return Ok(()) };
+        let keys = Keys::of(names, &pair.spec.objects);
         rate.take(keys.len() as u64).await;
         let reasons = copy(pair, &mut link, pair.dbs(db), &keys).await?;
         let mut found = settle(&mut checker, pair, db, &keys, true).await?;
@@ -80,9 +81,9 @@ pub(crate) async fn all(
                 one.detail.push_str(&format!("{before}not repaired: {reason}"));
             }
         }
-        store.replace(run.id, db, &keys, &found, run.round)?;
+        store.replace(run.id, db, keys.on_source(), &found, run.round)?;
         stats.set_differing(store.differing_keys(run.id)?);
-        place.move_to(db, keys.get(keys.len() - 1));
+        place.move_to(db, keys.get(keys.len() - 1).source);
     }
 }
 
@@ -102,20 +103,28 @@ type Copied = (Vec<(usize, String)>, Vec<usize>);
 
 async fn copy_some(pair: &Pair<'_>, link: &mut Link, keys: &Keys, places: &[usize], whole: bool) -> Result<Copied> {
     let all = || places.iter().map(|&at| keys.get(at));
+    let chosen = |kind| pair.spec.objects.allows_type(kind);
     let (source, target) = (&mut link.source, &mut link.target);
-    pair.source.ask_deadlines(&mut source.batch, all());
-    all().for_each(|key| source.batch.push(&[b"DUMP", key]));
+    pair.source.ask_deadlines(&mut source.batch, all().map(|key| key.source));
+    all().for_each(|key| source.batch.push(&[b"DUMP", key.source]));
     source.batch.whole = whole;
-    source.ask().await?;
+    all().for_each(|key| target.batch.push(&[b"TYPE", key.target]));
+    tokio::try_join!(source.ask(), target.ask())?;
     let (now, deadlines) = pair.source.deadlines(&source.asker, &mut source.answers, places.len())?;
     let remove: &[u8] = if pair.target.version.async_flush() { b"UNLINK" } else { b"DEL" };
     let (mut reasons, mut large) = (Vec::new(), Vec::new());
     // The place of each key that is written, and how many answers belong to it.
     let mut written = Vec::new();
-    for (&at, deadline) in places.iter().zip(deadlines) {
-        let key = keys.get(at);
+    // Values of types that are left out are the target's own.
+    let mut own = Vec::with_capacity(places.len());
+    for _ in places {
+        let kind = read_type(target)?;
+        own.push(kind.is_some_and(|kind| !chosen(kind.group())));
+    }
+    for ((&at, deadline), own) in places.iter().zip(deadlines).zip(own) {
+        let key = keys.get(at).target;
         let commands = match source.answers.next() {
-            Answer::Bytes(payload) => {
+            Answer::Bytes(payload) if rebuilt::kind(payload).is_none_or(chosen) => {
                 match rebuilt::write(&mut target.batch, &pair.target.version, key, payload, deadline, now) {
                     Ok(commands) => commands,
                     Err(reason) => {
@@ -124,7 +133,8 @@ async fn copy_some(pair: &Pair<'_>, link: &mut Link, keys: &Keys, places: &[usiz
                     }
                 }
             }
-            Answer::Nil => {
+            Answer::Nil | Answer::Bytes(_) if own => continue,
+            Answer::Nil | Answer::Bytes(_) => {
                 target.batch.push(&[remove, key]);
                 1
             }

@@ -52,12 +52,13 @@ pub(crate) async fn round(
     let mut checker = Checker::open(pair).await?;
     loop {
         let page = store.differing(run.id, place.after(), rate.batch(PAGE))?;
-        let Some((db, keys)) = page else { return Ok(()) };
+        let Some((db, names)) = page else { return Ok(()) };
+        let keys = Keys::of(names, &pair.spec.objects);
         rate.take(keys.len() as u64).await;
         let found = settle(&mut checker, pair, db, &keys, last).await?;
-        store.replace(run.id, db, &keys, &found, run.round)?;
+        store.replace(run.id, db, keys.on_source(), &found, run.round)?;
         stats.set_differing(store.differing_keys(run.id)?);
-        place.move_to(db, keys.get(keys.len() - 1));
+        place.move_to(db, keys.get(keys.len() - 1).source);
     }
 }
 
@@ -80,9 +81,7 @@ pub(crate) async fn settle(
             break;
         }
         sleep(PAUSE).await;
-        let mut again = Keys::default();
-        places.iter().for_each(|&at| again.push(keys.get(at)));
-        found = checker.check(dbs, &again, false).await?;
+        found = checker.check(dbs, &keys.only(&places), false).await?;
         found.iter_mut().for_each(|found| found.at = places.get(found.at).copied().unwrap_or(found.at));
     }
     Ok(found)

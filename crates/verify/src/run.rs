@@ -20,8 +20,8 @@ use crate::{
 /// Compares two sides, and repairs what differs where that is asked for. A comparison that the store knows and that is not at
 /// its end is gone on with. To stop it, the future is dropped: what is in the store stays.
 ///
-/// Errors: those of connections that do not pass within half a minute, `Cluster`, `NoSuchDatabase`, `BadUrl`,
-/// `ResultStore`; with repair also `RepairRefused`, `TargetReplica`, `TargetFull`.
+/// Errors: those of connections that do not pass within half a minute, `Cluster`, `NoSuchDatabase`,
+/// `ResultStore`, `OutsideObjects` for a key whose name the rules give to another one; with repair also `RepairRefused`, `TargetReplica`, `TargetFull`.
 pub async fn run(source: &Endpoint, target: &Endpoint, spec: &Spec, stats: &Stats, store: &Store) -> Result<Outcome> {
     let rate = Rate::new(spec.rate);
     let pair = meet(source, target, spec).await?;
@@ -46,7 +46,7 @@ pub async fn run(source: &Endpoint, target: &Endpoint, spec: &Spec, stats: &Stat
 
 async fn meet<'a>(source: &Endpoint, target: &Endpoint, spec: &'a Spec) -> Result<Pair<'a>> {
     let (source, target) = tokio::try_join!(Side::meet(source), Side::meet(target))?;
-    Pair::new(source, target, spec)
+    Ok(Pair::new(source, target, spec))
 }
 
 /// The first round: all keys of the source, then all of the target. Gives what the sides are now, which after a lost
@@ -106,6 +106,10 @@ async fn walk_all(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, ru
 /// either side since the source's walk began, nothing expires, the walk gave as many keys as the source has, which are then
 /// different ones, the target has all of them, and as many in all.
 async fn target_has_no_more(pair: &Pair<'_>, databases: &[Dbs], store: &Store, run: &Run) -> Result<bool> {
+    // Types that are left out are told key by key.
+    if pair.leaves_out_types() {
+        return Ok(false);
+    }
     let (source, target) = tokio::try_join!(Side::meet(&pair.source.endpoint), Side::meet(&pair.target.endpoint))?;
     if !pair.source.is_unchanged(&source) || !pair.target.is_unchanged(&target) {
         return Ok(false);

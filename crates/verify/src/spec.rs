@@ -2,6 +2,8 @@
 
 use std::{str::FromStr, time::Duration};
 
+use keyferry_keyspace::objects::Objects;
+
 /// What is compared of each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -40,6 +42,8 @@ impl FromStr for Mode {
 /// The options of one comparison, next to its two endpoints.
 #[derive(Debug, Clone)]
 pub struct Spec {
+    /// What of the source is compared, and its names on the target.
+    pub objects: Objects,
     /// What is compared.
     pub mode: Mode,
     /// A value with more elements than this, or more than 1 MiB, is compared in pieces.
@@ -64,12 +68,13 @@ impl Spec {
     /// What must be the same for a comparison to be gone on with.
     pub(crate) fn fingerprint(&self) -> String {
         format!(
-            "{} big={} sample={} tolerance={} grace={}",
+            "{} big={} sample={} tolerance={} grace={} objects={}",
             self.mode.name(),
             self.big_key_limit,
             self.sample,
             self.ttl_tolerance.as_millis(),
             self.ttl_grace.as_millis(),
+            self.objects.canonical().iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
         )
     }
 }

@@ -6,10 +6,12 @@
 
 mod keys;
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::{borrow::Cow, cell::RefCell, collections::BTreeMap};
 
+use self::keys::is_ours;
+pub(crate) use self::keys::{Key, Keys, Names};
+use keyferry_keyspace::objects::{Choice, Objects};
 use keyferry_model::{Error, ErrorKind, Result, Side as Which};
-pub(crate) use keys::{Keys, is_ours};
 use tokio::sync::{Mutex, mpsc};
 
 use crate::{
@@ -94,11 +96,15 @@ async fn scan(walks: &Walks<'_>, dbs: Dbs, which: Which, start: String, sender: 
             _ => return Err(half.asker.unexpected("SCAN")),
         };
         let Some((next, found)) = scanned(page) else { return Err(half.asker.unexpected("SCAN")) };
-        let mut keys = Keys::default();
-        elements(found).flatten().filter(|key| !is_ours(key)).for_each(|key| keys.push(key));
+        let (mut keys, mut seen) = (Keys::default(), 0);
+        for name in elements(found).flatten().filter(|name| !is_ours(name)) {
+            seen += 1;
+            choose(&mut keys, name, which, &walks.pair.spec.objects)?;
+        }
         cursor = next.to_vec();
         let done = next == b"0";
-        walks.rate.take(keys.len() as u64).await;
+        // Also those that are not chosen were work.
+        walks.rate.take(seen).await;
         let work = Work { number, keys, cursor: cursor.clone() };
         if sender.send(work).await.is_err() {
             return Err(Error::new(ErrorKind::Internal, "hand a batch on: nobody takes it"));
@@ -108,6 +114,29 @@ async fn scan(walks: &Walks<'_>, dbs: Dbs, which: Which, start: String, sender: 
         }
         number += 1;
     }
+}
+
+/// Adds a key that a side has named, when it is chosen.
+///
+/// Errors: `OutsideObjects` for a key of the source whose name another one may have on the target.
+fn choose(keys: &mut Keys, name: &[u8], which: Which, objects: &Objects) -> Result<()> {
+    match which {
+        Which::Source => match objects.key(name) {
+            Choice::Out => {}
+            Choice::Same => keys.push(name),
+            Choice::New(start, end) => keys.push_as(name, &[start, end].concat()),
+            Choice::Clash => {
+                let what = "compare a key of the source: its name is one that a new prefix gives to another key";
+                return Err(Error::new(ErrorKind::OutsideObjects, what));
+            }
+        },
+        Which::Target => match objects.source_key(name) {
+            None => {}
+            Some(Cow::Borrowed(source)) => keys.push(source),
+            Some(Cow::Owned(source)) => keys.push_as(&source, name),
+        },
+    }
+    Ok(())
 }
 
 async fn work(
@@ -126,7 +155,8 @@ async fn work(
             Which::Source => checker.check(dbs, &keys, true).await?,
             Which::Target => checker.check_absent(dbs, &keys).await?,
         };
-        let count = keys.len() as u64;
+        // Counted are those that were compared.
+        let count = keys.len() as u64 - std::mem::take(&mut checker.left_out);
         let moved = progress.borrow_mut().end(number, cursor, count);
         keep(walks, dbs, &keys, &found, moved.as_ref())?;
     }
@@ -134,7 +164,7 @@ async fn work(
 
 fn keep(walks: &Walks<'_>, dbs: Dbs, keys: &Keys, found: &[Found], moved: Option<&Position>) -> Result<()> {
     let store = walks.store;
-    store.keep(walks.run, dbs.source, keys, found, moved)?;
+    store.keep(walks.run, dbs.source, keys.on_source(), found, moved)?;
     let Some(moved) = moved else { return Ok(()) };
     let stage = if moved.side == Which::Source.name() { Stage::Source } else { Stage::Target };
     walks.stats.set_walked(stage, store.walked(walks.run, moved.side)?);

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use keyferry_verify::Mode;
 
-use crate::args::{LogFormat, LogLevel, time};
+use crate::{
+    args::{LogFormat, LogLevel, time},
+    chosen::DataArgs,
+};
 
 /// Exit codes: 0 equal; 1 differences; 2 an error or wrong usage; 130 interrupted.
 #[derive(clap::Args)]
@@ -26,6 +29,8 @@ pub(crate) struct Args {
     /// they are there) or lengths (quick without a sample).
     #[arg(long, value_name = "MODE", default_value = "full")]
     pub(super) mode: Mode,
+    #[command(flatten)]
+    pub(super) data: DataArgs,
     /// Values with more elements than this, or more than 1 MiB, are compared in pieces.
     #[arg(long, value_name = "N", default_value_t = 5000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) big_key_limit: u64,
@@ -85,6 +90,14 @@ pub(crate) struct Args {
     /// Form of the log on stderr.
     #[arg(long, value_enum, default_value = "text", env = "KEYFERRY_LOG_FORMAT")]
     pub(super) log_format: LogFormat,
+}
+
+impl Args {
+    /// How deep it looks, as options, for people.
+    pub(super) fn how(&self) -> Vec<String> {
+        let sample = (self.mode == Mode::Quick).then(|| format!("--sample {}", self.sample));
+        [format!("--mode {}", self.mode.name())].into_iter().chain(sample).collect()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -74,7 +74,13 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
     };
     let source = side(Side::Source, &args.source, &args.source_password_file, &args.source_tls_ca)?;
     let target = side(Side::Target, &args.target, &args.target_password_file, &args.target_tls_ca)?;
+    if target.db.is_some() && source.db.is_none() {
+        let what = "read the URLs: a database is chosen on the target but not on the source";
+        return Err(Error::new(ErrorKind::BadUrl, what));
+    }
+    let of_urls = source.db.map(|db| (db, target.db.unwrap_or(db)));
     let spec = Spec {
+        objects: args.data.objects(of_urls)?,
         mode: args.mode,
         big_key_limit: args.big_key_limit,
         sample: args.sample,
@@ -121,7 +127,8 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         return Ok(End::Interrupted);
     };
     if let Some(history) = history {
-        history.compared(&source, &target, &output::object(&outcome, true, args.repair));
+        let options = [args.how(), args.data.rules(of_urls)].concat();
+        history.compared(&source, &target, options, &output::object(&outcome, true, args.repair));
     }
     output::write(&store, args.output, (0, u64::MAX), args.repair)?;
     Ok(if outcome.is_equal() { End::Equal } else { End::Different })

@@ -41,7 +41,7 @@ pub(crate) enum Entry {
     /// A cut-over was undone, or refused.
     CutoverUndone { code: String, error: String },
     /// What `keyferry compare` has found: its last line.
-    Compared { source: String, target: String, result: Value },
+    Compared { source: String, target: String, options: Vec<String>, result: Value },
     /// Older lines than those in front of this one are gone.
     Cut,
     /// A process has ended.

@@ -159,10 +159,10 @@ impl History {
         }));
     }
 
-    /// Keeps what a comparison has found. `result`: the JSON of its last line.
-    pub(crate) fn compared(&self, source: &Endpoint, target: &Endpoint, result: &str) {
+    /// Keeps what a comparison has found. `options`: how deep it has looked, and at what; `result`: the JSON of its last line.
+    pub(crate) fn compared(&self, source: &Endpoint, target: &Endpoint, options: Vec<String>, result: &str) {
         let result = serde_json::from_str(result).unwrap_or(Value::Null);
-        self.note(Entry::Compared { source: source.to_string(), target: target.to_string(), result });
+        self.note(Entry::Compared { source: source.to_string(), target: target.to_string(), options, result });
     }
 }
 

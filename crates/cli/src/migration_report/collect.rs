@@ -146,8 +146,13 @@ impl Collected {
                 let (code, error) = (code.clone(), error.clone());
                 report.cutovers_undone.push(CutoverUndone { at: utc(line.at), code, error });
             }
-            Entry::Compared { source, target, result } => {
-                let comparison = compared(utc(line.at), source, target, result);
+            Entry::Compared { source, target, options, result } => {
+                let comparison = Comparison {
+                    source: source.clone(),
+                    target: target.clone(),
+                    options: options.clone(),
+                    ..compared(utc(line.at), result)
+                };
                 let equal = result.get("equal").and_then(Value::as_bool);
                 let repaired = report.differences.repaired + comparison.repaired;
                 report.differences = Differences { equal, left: comparison.left, repaired };
@@ -230,12 +235,11 @@ fn by_type(types: &BTreeMap<String, (u64, u64)>) -> Vec<OfType> {
     Kind::ALL.into_iter().filter_map(of).collect()
 }
 
-fn compared(at: String, source: &str, target: &str, result: &Value) -> Comparison {
+fn compared(at: String, result: &Value) -> Comparison {
     let number = |name: &str| result.get(name).and_then(Value::as_u64).unwrap_or(0);
     let left = verify::Kind::ALL.iter().map(|kind| number(kind.name())).sum();
     let repaired = number("repaired");
-    let (source, target) = (source.into(), target.into());
-    Comparison { at, source, target, found: left + repaired, repaired, left, result: result.clone() }
+    Comparison { at, found: left + repaired, repaired, left, result: result.clone(), ..Comparison::default() }
 }
 
 #[cfg(test)]

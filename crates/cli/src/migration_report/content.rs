@@ -157,11 +157,13 @@ pub(super) struct Differences {
     pub(super) repaired: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Comparison {
     pub(super) at: String,
     pub(super) source: String,
     pub(super) target: String,
+    /// How deep it has looked, and at what.
+    pub(super) options: Vec<String>,
     /// Differences that were found; of these so many were repaired, and so many are left.
     pub(super) found: u64,
     pub(super) repaired: u64,

@@ -1,9 +1,11 @@
 //! `keyferry compare` against real servers. Who judges a repair is the oracle, which shares no code with the product.
 
 mod differences;
+mod filters;
 mod forms;
 mod large;
 mod live;
+mod objects;
 mod repair;
 mod resume;
 mod speed;

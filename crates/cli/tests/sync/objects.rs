@@ -1,50 +1,15 @@
 //! Databases, keys, types and commands that are chosen, and new names.
 
-use std::collections::BTreeMap;
-
 use keyferry_testkit::{
+    contents::Contents,
     families::{FAMILIES, Form, Runner},
     process::Signal,
 };
 
 use super::*;
 
-/// By database and name: type, and elements in the order which they have, or by themselves.
-type Contents = BTreeMap<(u32, String), (String, Vec<String>)>;
-
-/// Of a stream only the entries: what groups have read is not carried.
 fn contents(server: &Server) -> Contents {
-    let mut contents = BTreeMap::new();
-    let mut conn = server.conn().unwrap();
-    for db in 0..16 {
-        cmd("SELECT").arg(db).exec(&mut conn).unwrap();
-        let keys: Vec<String> = cmd("KEYS").arg("*").query(&mut conn).unwrap();
-        for key in keys.into_iter().filter(|key| !key.starts_with("__keyferry_checkpoint:")) {
-            let kind: String = cmd("TYPE").arg(&key).query(&mut conn).unwrap();
-            let (command, args): (_, &[&str]) = match kind.as_str() {
-                "string" => ("GET", &[]),
-                "list" => ("LRANGE", &["0", "-1"]),
-                "set" => ("SMEMBERS", &[]),
-                "zset" => ("ZRANGE", &["0", "-1", "WITHSCORES"]),
-                "hash" => ("HGETALL", &[]),
-                _ => ("XRANGE", &["-", "+"]),
-            };
-            let mut parts = match cmd(command).arg(&key).arg(args).query(&mut conn).unwrap() {
-                redis::Value::Array(parts) => parts.iter().map(|part| format!("{part:?}")).collect(),
-                other => vec![format!("{other:?}")],
-            };
-            match kind.as_str() {
-                "set" => parts.sort(),
-                "hash" => {
-                    parts = parts.chunks(2).map(|pair| pair.join(" ")).collect();
-                    parts.sort();
-                }
-                _ => {}
-            }
-            contents.insert((db, key), (kind, parts));
-        }
-    }
-    contents
+    keyferry_testkit::contents::contents(server).unwrap()
 }
 
 fn write(server: &Server, commands: &[(u32, &str)]) {

@@ -155,6 +155,7 @@ fn a_migration_with_a_kill_in_its_middle() {
     assert!(times.is_sorted(), "{times:?}");
     assert!(report["precheck"]["items"].as_array().unwrap().len() > 10);
     assert_eq!([&report["comparisons"][0]["found"], &report["comparisons"][0]["left"]], [1, 1]);
+    assert_eq!(report["comparisons"][1]["options"], serde_json::json!(["--mode full"]));
     assert_eq!(report["differences"], serde_json::json!({"equal": true, "left": 0, "repaired": 1}));
     let history = &report["history"];
     assert_eq!([&history["unreadable"], &history["missing"]], [1, 0]);

@@ -201,7 +201,7 @@ impl<'a> Apply<'a> {
     }
 
     /// Everything in front of `at` is in batches.
-    pub(super) fn is_done(&mut self, at: rdb::Position) {
+    fn is_done(&mut self, at: rdb::Position) {
         self.checkpoint.snapshot = Some(at);
     }
 

@@ -94,7 +94,7 @@ impl Apply<'_> {
         if let Some((group, bytes)) = rebuild.written() {
             self.count(kind_of(group), bytes);
         }
-        self.is_done(at);
+        self.checkpoint.snapshot = Some(at);
     }
 
     /// Tells what the database has brought in which the position in the snapshot is: nothing more of it follows.

@@ -5,15 +5,16 @@
 //! 3. Payloads (DUMP), where both servers write the same one for nearly all equal values. Unequal ones prove nothing.
 //! 4. Small values as a whole; streams and large values one by one, in pieces.
 
+use keyferry_keyspace::Kind as Group;
 use keyferry_model::Result;
 
 use super::{Checker, Found, deadlines, lengths_differ};
 use crate::{
     asker::Answer,
     difference::Kind,
-    pair::Half,
+    pair::{Half, Link},
     value::{self, Members, Verdict},
-    walk::Keys,
+    walk::{Key, Keys},
 };
 
 /// Larger values are compared in pieces.
@@ -29,7 +30,7 @@ const ELEMENT: u64 = 100;
 const FOOTER: usize = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Type {
+pub(crate) enum Type {
     String,
     List,
     Stream,
@@ -53,6 +54,19 @@ impl Type {
         })
     }
 
+    /// Its kind as rules name it.
+    pub(crate) fn group(&self) -> Group {
+        match self {
+            Self::String => Group::String,
+            Self::List => Group::List,
+            Self::Stream => Group::Stream,
+            Self::Members(Members::Hash) => Group::Hash,
+            Self::Members(Members::Set) => Group::Set,
+            Self::Members(Members::Zset) => Group::SortedSet,
+            Self::Other(_) => Group::Module,
+        }
+    }
+
     fn length(&self) -> Option<&'static [u8]> {
         match self {
             Self::String => Some(b"STRLEN"),
@@ -64,12 +78,12 @@ impl Type {
     }
 
     /// The command that answers the whole value.
-    fn push_whole(&self, batch: &mut crate::asker::Batch, key: &[u8]) {
+    fn push_whole(&self, link: &mut Link, key: Key<'_>) {
         match self {
-            Self::List => batch.push(&[b"LRANGE", key, b"0", b"-1"]),
-            Self::Members(Members::Hash) => batch.push(&[b"HGETALL", key]),
-            Self::Members(Members::Set) => batch.push(&[b"SMEMBERS", key]),
-            Self::Members(Members::Zset) => batch.push(&[b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"]),
+            Self::List => link.push(&[b"LRANGE"], key, &[b"0", b"-1"]),
+            Self::Members(Members::Hash) => link.push(&[b"HGETALL"], key, &[]),
+            Self::Members(Members::Set) => link.push(&[b"SMEMBERS"], key, &[]),
+            Self::Members(Members::Zset) => link.push(&[b"ZRANGE"], key, &[b"0", b"-1", b"WITHSCORES"]),
             Self::String | Self::Stream | Self::Other(_) => {}
         }
     }
@@ -126,16 +140,28 @@ impl Checker<'_> {
         found: &mut Vec<Found>,
     ) -> Result<Vec<(usize, Type)>> {
         let pair = self.pair;
-        for (side, half) in [(&pair.source, &mut self.link.source), (&pair.target, &mut self.link.target)] {
-            side.ask_deadlines(&mut half.batch, places.iter().map(|&at| keys.get(at)));
-            places.iter().for_each(|&at| half.batch.push(&[b"TYPE", keys.get(at)]));
+        let both = [
+            (&pair.source, &mut self.link.source, keys.on_source()),
+            (&pair.target, &mut self.link.target, keys.on_target()),
+        ];
+        for (side, half, names) in both {
+            side.ask_deadlines(&mut half.batch, places.iter().map(|&at| names.get(at)));
+            places.iter().for_each(|&at| half.batch.push(&[b"TYPE", names.get(at)]));
         }
         self.link.ask().await?;
         let (now, ours) = deadlines(&pair.source, &mut self.link.source, places.len())?;
         let (target_now, theirs) = deadlines(&pair.target, &mut self.link.target, places.len())?;
+        let chosen = |kind: &Type| pair.spec.objects.allows_type(kind.group());
         let mut same = Vec::new();
         for ((&at, a), b) in places.iter().zip(ours).zip(theirs) {
-            let types = (read_type(&mut self.link.source)?, read_type(&mut self.link.target)?);
+            let types = match (read_type(&mut self.link.source)?, read_type(&mut self.link.target)?) {
+                (Some(ours), theirs) if chosen(&ours) => (Some(ours), theirs),
+                // What is left out on the source has no image, which could only be a value of a chosen type.
+                (ours, theirs) => {
+                    self.left_out += u64::from(ours.is_some());
+                    (None, theirs.filter(chosen))
+                }
+            };
             let mut differs = |kind, detail: String| found.push(Found { at, kind, detail });
             match types {
                 (None, None) => {}
@@ -164,16 +190,16 @@ impl Checker<'_> {
         for (at, kind) in &same {
             let key = keys.get(*at);
             if let Some(length) = kind.length() {
-                self.link.push(&[length, key]);
+                self.link.push(&[length], key, &[]);
                 if memory {
-                    self.link.push(&[b"MEMORY", b"USAGE", key]);
+                    self.link.push(&[b"MEMORY", b"USAGE"], key, &[]);
                 }
             }
         }
         self.link.ask().await?;
         let mut whole = Vec::new();
         for (at, kind) in same {
-            let wanted = self.wants_whole(keys.get(at));
+            let wanted = self.wants_whole(keys.get(at).source);
             if kind.length().is_none() {
                 if wanted {
                     whole.push(Same { at, kind, elements: 0, bytes: 0 });
@@ -225,7 +251,7 @@ impl Checker<'_> {
             let unordered = matches!(one.kind, Type::Members(Members::Hash | Members::Set)) && one.elements > ORDERED;
             let dump = matches!(one.kind, Type::Other(_)) || self.pair.same_dumps() && !unordered;
             if dump {
-                self.link.push(&[b"DUMP", keys.get(one.at)]);
+                self.link.push(&[b"DUMP"], keys.get(one.at), &[]);
                 dumped.push(one);
             } else {
                 unequal.push(one);
@@ -258,9 +284,7 @@ impl Checker<'_> {
     /// Step 4 for small values.
     async fn whole(&mut self, keys: &Keys, group: &[Same], found: &mut Vec<Found>) -> Result<()> {
         for one in group {
-            let key = keys.get(one.at);
-            one.kind.push_whole(&mut self.link.source.batch, key);
-            one.kind.push_whole(&mut self.link.target.batch, key);
+            one.kind.push_whole(&mut self.link, keys.get(one.at));
         }
         self.link.ask().await?;
         let (mut hashes, mut large) = (Vec::new(), Vec::new());
@@ -295,7 +319,7 @@ impl Checker<'_> {
     }
 
     /// Step 4 for one value of any size.
-    async fn single(&mut self, key: &[u8], kind: &Type) -> Result<Verdict> {
+    async fn single(&mut self, key: Key<'_>, kind: &Type) -> Result<Verdict> {
         let (pair, link) = (self.pair, &mut self.link);
         match kind {
             Type::String => value::compare_string(link, key).await,
@@ -319,7 +343,8 @@ fn note(found: &mut Vec<Found>, at: usize, verdict: Verdict) {
     }
 }
 
-fn read_type(half: &mut Half) -> Result<Option<Type>> {
+/// The next answer, to TYPE; `None` for a key that is not there.
+pub(crate) fn read_type(half: &mut Half) -> Result<Option<Type>> {
     match half.answers.next() {
         Answer::Bytes(name) => Ok(Type::read(name)),
         Answer::Error(text) => Err(half.asker.refused("TYPE", text)),

@@ -1,6 +1,6 @@
 //! A value for the target: as the payload of the source, as the same with an older footer, or as commands that build it.
 
-use keyferry_keyspace::{Flavor, ServerVersion};
+use keyferry_keyspace::{Flavor, Kind, ServerVersion};
 use keyferry_rdb::{
     Group, ValueType, dump,
     object::{DecodeLimits, Element, ValueDecoder},
@@ -9,6 +9,19 @@ use keyferry_rdb::{
 
 use super::restore_ttl;
 use crate::{asker::Batch, deadline::Deadline};
+
+/// The type of the value in a payload; `None` when it cannot be told.
+pub(super) fn kind(payload: &[u8]) -> Option<Kind> {
+    Some(match dump::verify(payload).ok()?.0.group() {
+        Group::String => Kind::String,
+        Group::List => Kind::List,
+        Group::Set => Kind::Set,
+        Group::Zset => Kind::SortedSet,
+        Group::Hash => Kind::Hash,
+        Group::Stream => Kind::Stream,
+        Group::Module => Kind::Module,
+    })
+}
 
 /// Appends the commands that put the value under `key`, and gives their number; the reason when the target cannot hold it, and
 /// then nothing is appended.

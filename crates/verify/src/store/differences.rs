@@ -8,7 +8,7 @@ use crate::{
     check::Found,
     difference::{Difference, Kind},
     outcome::{Counts, Outcome},
-    walk::Keys,
+    walk::Names,
 };
 
 impl Store {
@@ -17,13 +17,13 @@ impl Store {
         &self,
         run: i64,
         db: u32,
-        keys: &Keys,
+        names: &Names,
         found: &[Found],
         position: Option<&Position>,
     ) -> Result<()> {
         let keep = || {
             let tx = self.db.unchecked_transaction()?;
-            insert(&tx, run, db, keys, found, 1)?;
+            insert(&tx, run, db, names, found, 1)?;
             position.map_or(Ok(()), |position| set_position(&tx, run, position))?;
             tx.commit()
         };
@@ -31,35 +31,35 @@ impl Store {
     }
 
     /// Puts what was found now in the place of what was known of these keys.
-    pub(crate) fn replace(&self, run: i64, db: u32, keys: &Keys, found: &[Found], round: u32) -> Result<()> {
+    pub(crate) fn replace(&self, run: i64, db: u32, names: &Names, found: &[Found], round: u32) -> Result<()> {
         let replace = || {
             let tx = self.db.unchecked_transaction()?;
             let mut delete = tx.prepare_cached("DELETE FROM difference WHERE run = ?1 AND db = ?2 AND key = ?3")?;
-            for key in keys.iter(0..keys.len()) {
+            for key in names.iter(0..names.len()) {
                 delete.execute(params![run, db, key])?;
             }
             drop(delete);
-            insert(&tx, run, db, keys, found, round)?;
+            insert(&tx, run, db, names, found, round)?;
             tx.commit()
         };
         replace().map_err(failed)
     }
 
     /// Up to `count` keys of one database that differ, behind `after`, in the order of databases and keys.
-    pub(crate) fn differing(&self, run: i64, after: Option<(u32, &[u8])>, count: u64) -> Result<Option<(u32, Keys)>> {
+    pub(crate) fn differing(&self, run: i64, after: Option<(u32, &[u8])>, count: u64) -> Result<Option<(u32, Names)>> {
         let (db, key) = after.map_or((-1, &[][..]), |(db, key)| (i64::from(db), key));
         let find = || {
             let sql = "SELECT DISTINCT db, key FROM difference WHERE run = ?1 AND (db, key) > (?2, ?3) ORDER BY db, key LIMIT ?4";
             let mut statement = self.db.prepare_cached(sql)?;
             let mut rows = statement.query(params![run, db, key, count as i64])?;
-            let mut page: Option<(u32, Keys)> = None;
+            let mut page: Option<(u32, Names)> = None;
             while let Some(row) = rows.next()? {
                 let db = row.get(0)?;
-                let (of, keys) = page.get_or_insert_with(|| (db, Keys::default()));
+                let (of, names) = page.get_or_insert_with(|| (db, Names::default()));
                 if *of != db {
                     break;
                 }
-                keys.push(row.get_ref(1)?.as_blob()?);
+                names.push(row.get_ref(1)?.as_blob()?);
             }
             Ok(page)
         };
@@ -133,7 +133,7 @@ fn insert(
     tx: &rusqlite::Transaction<'_>,
     run: i64,
     db: u32,
-    keys: &Keys,
+    names: &Names,
     found: &[Found],
     round: u32,
 ) -> rusqlite::Result<()> {
@@ -143,7 +143,7 @@ fn insert(
     let sql = "INSERT OR REPLACE INTO difference(run, db, key, kind, detail, round) VALUES(?1, ?2, ?3, ?4, ?5, ?6)";
     let mut statement = tx.prepare_cached(sql)?;
     for one in found {
-        statement.execute(params![run, db, keys.get(one.at), one.kind.name(), one.detail, round])?;
+        statement.execute(params![run, db, names.get(one.at), one.kind.name(), one.detail, round])?;
     }
     Ok(())
 }

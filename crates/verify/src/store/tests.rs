@@ -3,11 +3,11 @@ use crate::{
     check::Found,
     difference::Kind,
     outcome::{Counts, Outcome},
-    walk::Keys,
+    walk::Names,
 };
 
-fn keys(names: &[&[u8]]) -> Keys {
-    let mut keys = Keys::default();
+fn keys(names: &[&[u8]]) -> Names {
+    let mut keys = Names::default();
     names.iter().for_each(|name| keys.push(name));
     keys
 }

@@ -18,6 +18,7 @@ use crate::{
     pair::{Half, Link, Pair},
     side::Side,
     value::Fields,
+    walk::Key,
 };
 
 /// Members in one piece, where they are small enough to be kept.
@@ -70,12 +71,12 @@ struct Found {
 }
 
 /// Compares two values of any size.
-pub(crate) async fn compare(pair: &Pair<'_>, link: &mut Link, members: Members, key: &[u8]) -> Result<Verdict> {
+pub(crate) async fn compare(pair: &Pair<'_>, link: &mut Link, members: Members, key: Key<'_>) -> Result<Verdict> {
     let mut found = Found { value: Diff::new(members.word()), ttl: Diff::new(members.word()), absent: 0 };
     if !scan(pair, link, members, key, Which::Source, &mut found).await? {
         return Ok(Verdict::moved());
     }
-    link.push(&[members.count(), key]);
+    link.push(&[members.count()], key, &[]);
     link.ask().await?;
     let counts = (link.source.answers.next(), link.target.answers.next());
     let (Answer::Int(ours), Answer::Int(theirs)) = counts else { return Ok(Verdict::moved()) };
@@ -91,7 +92,7 @@ async fn scan(
     pair: &Pair<'_>,
     link: &mut Link,
     members: Members,
-    key: &[u8],
+    key: Key<'_>,
     which: Which,
     found: &mut Found,
 ) -> Result<bool> {
@@ -99,7 +100,11 @@ async fn scan(
     loop {
         keep_last(link, count);
         let (one, other) = sides(link, which);
-        one.batch.push(&[members.scan(), key, &cursor, b"COUNT", count.to_string().as_bytes()]);
+        let (scanned_key, other_key) = match which {
+            Which::Source => (key.source, key.target),
+            Which::Target => (key.target, key.source),
+        };
+        one.batch.push(&[members.scan(), scanned_key, &cursor, b"COUNT", count.to_string().as_bytes()]);
         one.ask().await?;
         let page = match one.answers.next() {
             Answer::Array(raw) => raw,
@@ -113,7 +118,7 @@ async fn scan(
         let (next, items) = (next.to_vec(), items.to_vec());
         let names = names(members, &items);
         for name in &names {
-            other.batch.push(&[members.ask(), key, name]);
+            other.batch.push(&[members.ask(), other_key, name]);
         }
         other.ask().await?;
         if (0..names.len()).any(|i| matches!(other.answers.at(i), Answer::Skipped(_))) {
@@ -175,7 +180,7 @@ fn plain(members: Members, which: Which, items: &[u8], theirs: &mut Answers, fou
 async fn hash(
     pair: &Pair<'_>,
     link: &mut Link,
-    key: &[u8],
+    key: Key<'_>,
     which: Which,
     items: &[u8],
     theirs: &mut Answers,
@@ -183,7 +188,7 @@ async fn hash(
 ) -> Result<bool> {
     let fields: Vec<(&[u8], &[u8])> = pairs(items).collect();
     let names: Vec<&[u8]> = fields.iter().map(|(name, _)| *name).collect();
-    let times = deadlines(pair, link, &[(key, &names)], &[(key, &names)]).await?;
+    let times = deadlines(pair, link, &[(key.source, &names)], &[(key.target, &names)]).await?;
     let Some(((ours_now, ours), (theirs_now, others))) = times else { return Ok(false) };
     let at =
         |all: &[Vec<Deadline>], i: usize| all.first().and_then(|all| all.get(i)).copied().unwrap_or(Deadline::Never);
@@ -278,15 +283,17 @@ fn read_deadlines(side: &Side, half: &mut Half, hashes: &Asked<'_>) -> Result<Op
 pub(crate) async fn compare_hashes(
     pair: &Pair<'_>,
     link: &mut Link,
-    hashes: &[(&[u8], &[u8], &[u8])],
+    hashes: &[(Key<'_>, &[u8], &[u8])],
 ) -> Result<Vec<Verdict>> {
     let names = |raw| pairs(raw).map(|(name, _)| name).collect::<Vec<&[u8]>>();
     let ours: Vec<_> = hashes.iter().map(|(_, raw, _)| names(raw)).collect();
     let theirs: Vec<_> = hashes.iter().map(|(_, _, raw)| names(raw)).collect();
     let mut verdicts = Vec::with_capacity(hashes.len());
     let keys = || hashes.iter().map(|(key, ..)| *key);
-    let source_asked: Vec<(&[u8], &[&[u8]])> = keys().zip(ours.iter().map(|names| &names[..])).collect();
-    let target_asked: Vec<(&[u8], &[&[u8]])> = keys().zip(theirs.iter().map(|names| &names[..])).collect();
+    let source_asked: Vec<(&[u8], &[&[u8]])> =
+        keys().map(|key| key.source).zip(ours.iter().map(|names| &names[..])).collect();
+    let target_asked: Vec<(&[u8], &[&[u8]])> =
+        keys().map(|key| key.target).zip(theirs.iter().map(|names| &names[..])).collect();
     let Some((ours, theirs)) = deadlines(pair, link, &source_asked, &target_asked).await? else {
         return Ok(hashes.iter().map(|_| Verdict::moved()).collect());
     };

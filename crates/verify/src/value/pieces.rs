@@ -7,6 +7,7 @@ use crate::{
     asker::Answer,
     flat::elements,
     pair::{Half, Link},
+    walk::Key,
 };
 
 /// Bytes of a string in one piece.
@@ -15,15 +16,15 @@ const PIECE: u64 = 256 << 10;
 const ELEMENTS: u64 = 1_000;
 
 /// Strings by GETRANGE.
-pub(crate) async fn string(link: &mut Link, key: &[u8]) -> Result<Verdict> {
-    link.push(&[b"STRLEN", key]);
+pub(crate) async fn string(link: &mut Link, key: Key<'_>) -> Result<Verdict> {
+    link.push(&[b"STRLEN"], key, &[]);
     link.ask().await?;
     let (Some(ours), Some(theirs)) = (length(&mut link.source), length(&mut link.target)) else {
         return Ok(Verdict::moved());
     };
     let mut at = 0;
     while at < ours.max(theirs) {
-        link.push(&[b"GETRANGE", key, at.to_string().as_bytes(), (at + PIECE - 1).to_string().as_bytes()]);
+        link.push(&[b"GETRANGE"], key, &[at.to_string().as_bytes(), (at + PIECE - 1).to_string().as_bytes()]);
         link.ask().await?;
         let (Answer::Bytes(a), Answer::Bytes(b)) = (link.source.answers.next(), link.target.answers.next()) else {
             return Ok(Verdict::moved());
@@ -39,11 +40,11 @@ pub(crate) async fn string(link: &mut Link, key: &[u8]) -> Result<Verdict> {
 }
 
 /// Lists by LRANGE.
-pub(crate) async fn list(link: &mut Link, key: &[u8]) -> Result<Verdict> {
+pub(crate) async fn list(link: &mut Link, key: Key<'_>) -> Result<Verdict> {
     let mut diff = Diff::new("element");
     let (mut at, mut count) = (0, ELEMENTS);
     loop {
-        link.push(&[b"LRANGE", key, at.to_string().as_bytes(), (at + count - 1).to_string().as_bytes()]);
+        link.push(&[b"LRANGE"], key, &[at.to_string().as_bytes(), (at + count - 1).to_string().as_bytes()]);
         keep_last(link, count);
         link.ask().await?;
         let found = match (link.source.answers.next(), link.target.answers.next()) {

@@ -18,6 +18,7 @@ use crate::{
     asker::Answer,
     pair::{Half, Link, Pair},
     side::time,
+    walk::Key,
 };
 
 /// Entries, or pending entries, in one piece.
@@ -26,15 +27,15 @@ const COUNT: u64 = 1_000;
 type Id = (u64, u64);
 
 /// Compares two streams.
-pub(crate) async fn compare(pair: &Pair<'_>, link: &mut Link, key: &[u8]) -> Result<Verdict> {
+pub(crate) async fn compare(pair: &Pair<'_>, link: &mut Link, key: Key<'_>) -> Result<Verdict> {
     let tolerance = i64::try_from(pair.spec.ttl_tolerance.as_millis()).unwrap_or(i64::MAX);
     let mut found = Vec::new();
     match entries(link, key).await? {
         Some(diff) => found.extend(diff.detail()),
         None => return Ok(Verdict::moved()),
     }
-    link.push(&[b"XINFO", b"STREAM", key]);
-    link.push(&[b"XINFO", b"GROUPS", key]);
+    link.push(&[b"XINFO", b"STREAM"], key, &[]);
+    link.push(&[b"XINFO", b"GROUPS"], key, &[]);
     link.ask().await?;
     let (Some(ours), Some(theirs)) = (about(&mut link.source), about(&mut link.target)) else {
         return Ok(Verdict::moved());
@@ -71,11 +72,11 @@ pub(crate) async fn compare(pair: &Pair<'_>, link: &mut Link, key: &[u8]) -> Res
 }
 
 /// Entries by XRANGE, from the same id on both sides. `None` when the key has changed its type.
-async fn entries(link: &mut Link, key: &[u8]) -> Result<Option<Diff>> {
+async fn entries(link: &mut Link, key: Key<'_>) -> Result<Option<Diff>> {
     let mut diff = Diff::new("entry");
     let (mut from, mut count) = (Some((0, 0)), COUNT);
     while let Some(start) = from {
-        link.push(&[b"XRANGE", key, &text(start), b"+", b"COUNT", count.to_string().as_bytes()]);
+        link.push(&[b"XRANGE"], key, &[&text(start), b"+", b"COUNT", count.to_string().as_bytes()]);
         keep_last(link, count);
         link.ask().await?;
         let (ours, theirs) = match (link.source.answers.next(), link.target.answers.next()) {
@@ -115,13 +116,14 @@ fn ids(raw: &[u8]) -> Option<Vec<(Id, Value)>> {
 type Pending = (Vec<u8>, i64, i64);
 
 /// Pending entries by XPENDING, from the same id on both sides.
-async fn pending(link: &mut Link, key: &[u8], group: &[u8], tolerance: i64) -> Result<Option<Diff>> {
+async fn pending(link: &mut Link, key: Key<'_>, group: &[u8], tolerance: i64) -> Result<Option<Diff>> {
     let mut diff = Diff::new("pending entry");
     let mut from = Some((0, 0));
     let count = COUNT.to_string();
     while let Some(start) = from {
-        link.push(&[b"TIME"]);
-        link.push(&[b"XPENDING", key, group, &text(start), b"+", count.as_bytes()]);
+        link.source.batch.push(&[b"TIME"]);
+        link.target.batch.push(&[b"TIME"]);
+        link.push(&[b"XPENDING"], key, &[group, &text(start), b"+", count.as_bytes()]);
         link.ask().await?;
         let (Some(ours), Some(theirs)) = (delivered(&mut link.source), delivered(&mut link.target)) else {
             return Ok(None);

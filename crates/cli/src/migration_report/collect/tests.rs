@@ -50,14 +50,14 @@ fn a_killed_process_and_its_successor_are_one_migration() {
         ("b", json!({"event": "in_step", "offset": 70})),
         (
             "c",
-            json!({"event": "compared", "source": "redis://a:1", "target": "redis://b:2",
+            json!({"event": "compared", "source": "redis://a:1", "target": "redis://b:2", "options": ["--mode full"],
             "result": {"keys": 8, "missing_on_target": 1, "value": 2, "equal": false, "rounds": 3, "repaired": 4}}),
         ),
         ("b", json!({"event": "cut_over", "write_pause_ms": 12, "offset": 90})),
         ("b", ended("cut_over", 90)),
         (
             "d",
-            json!({"event": "compared", "source": "redis://a:1", "target": "redis://b:2",
+            json!({"event": "compared", "source": "redis://a:1", "target": "redis://b:2", "options": ["--mode full"],
             "result": {"keys": 8, "equal": true, "rounds": 1}}),
         ),
     ]);
