@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 use keyferry_precheck::Item;
 
-use crate::{check::CheckArgs, chosen::ChosenArgs, compare, control, rdb_tool};
+use crate::{check::CheckArgs, chosen::ChosenArgs, compare, control, migration_report, rdb_tool};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Compare(Box<compare::Args>),
     /// Look into a dump file: what is in it, as JSON, as keys, as commands, and whether it is whole.
     Rdb(rdb_tool::Args),
+    /// What a task has moved, as JSON and as a page, with a digest and a signature.
+    Report(migration_report::Args),
     /// Those that talk to a running task.
     #[command(flatten)]
     Control(control::Command),

@@ -18,6 +18,7 @@ use keyferry_precheck::{Finding, Item, Report, Request, Status, check};
 use crate::{
     args::{size, task_name, time},
     chosen::ChosenArgs,
+    history::{Entry, History},
     secrets::endpoint,
     sync::{default_task, failed, say},
     task_lock::state_dir,
@@ -176,13 +177,14 @@ fn text(report: &Report) -> String {
 /// The check before a task begins anew: what fails refuses the start, warnings are lines of the log.
 pub(crate) struct BeforeStart<'a> {
     request: Request<'a>,
+    history: &'a History,
     /// It is not made again when the start is tried again.
     passed: Cell<bool>,
 }
 
 impl<'a> BeforeStart<'a> {
-    pub(crate) fn new(request: Request<'a>) -> Self {
-        Self { request, passed: Cell::new(false) }
+    pub(crate) fn new(request: Request<'a>, history: &'a History) -> Self {
+        Self { request, history, passed: Cell::new(false) }
     }
 
     async fn look(&self) -> Result<()> {
@@ -190,6 +192,7 @@ impl<'a> BeforeStart<'a> {
             return Ok(());
         }
         let report = check(&self.request).await;
+        self.history.note(Entry::Precheck { report: serde_json::to_value(&report).unwrap_or_default() });
         let mut failed = Vec::new();
         for Finding { item, status, reason, remedy, .. } in &report.items {
             match status {

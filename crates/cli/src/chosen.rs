@@ -44,6 +44,23 @@ pub(crate) struct ChosenArgs {
 }
 
 impl DataArgs {
+    /// The rules as options, for people.
+    pub(crate) fn rules(&self, of_urls: Option<(u32, u32)>) -> Vec<String> {
+        let of_url = of_urls.map(|(from, to)| format!("{from}:{to}"));
+        let options = [
+            ("--db", of_url.as_slice()),
+            ("--db", &self.db),
+            ("--key", &self.key),
+            ("--key-prefix", &self.key_prefix),
+            ("--block-key", &self.block_key),
+            ("--block-key-prefix", &self.block_key_prefix),
+            ("--rename-prefix", &self.rename_prefix),
+            ("--type", &self.r#type),
+            ("--block-type", &self.block_type),
+        ];
+        options.into_iter().flat_map(|(name, texts)| texts.iter().map(move |text| format!("{name} {text}"))).collect()
+    }
+
     /// What the options choose, and the URLs: a database of the source, and where it goes.
     ///
     /// Errors: `BadObjects`, which says what is wrong.
@@ -75,6 +92,12 @@ impl DataArgs {
 }
 
 impl ChosenArgs {
+    /// The rules as options, for people.
+    pub(crate) fn rules(&self, of_urls: Option<(u32, u32)>) -> Vec<String> {
+        let commands = self.block_command.iter().map(|text| format!("--block-command {text}"));
+        self.data.rules(of_urls).into_iter().chain(commands).collect()
+    }
+
     /// What the options choose, and the URLs.
     ///
     /// Errors: `BadObjects`, which says what is wrong.

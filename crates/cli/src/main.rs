@@ -5,7 +5,9 @@ mod check;
 mod chosen;
 mod compare;
 mod control;
+mod history;
 mod logging;
+mod migration_report;
 mod rdb_tool;
 mod report;
 mod secrets;
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
         args::Command::Check(args) => check::main(&args),
         args::Command::Compare(args) => compare::main(&args),
         args::Command::Rdb(args) => rdb_tool::main(&args),
+        args::Command::Report(args) => migration_report::main(&args),
         args::Command::Control(command) => control::main(&command),
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     args::SyncArgs,
     check::{BeforeStart, LEFT_TO_SYNC, SHORT_SAMPLE},
     control::Server,
+    history::{Entry, History, Settings},
     logging,
     report::{Reporter, summary},
     secrets::endpoint,
@@ -97,6 +98,20 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
     let objects = args.chosen.objects(of_urls, args.on_conflict)?;
     let task = args.task.clone().unwrap_or_else(|| default_task(source.server(), &target));
     let lock = TaskLock::take(args.state_dir.as_deref(), &task)?;
+    let history = Arc::new(History::open(lock.dir(), &task));
+    history.note(Entry::Started(Settings {
+        keyferry: env!("CARGO_PKG_VERSION").into(),
+        source: source.shown(),
+        target: target.to_string(),
+        rules: args.chosen.rules(of_urls),
+        on_conflict: format!("{:?}", args.on_conflict).to_lowercase(),
+        on_unsupported: format!("{:?}", args.on_unsupported).to_lowercase(),
+        restart: args.restart,
+    }));
+    stats.listen({
+        let history = Arc::clone(&history);
+        move |event| history.on_event(event)
+    });
     let spec = SyncSpec {
         objects,
         on_conflict: args.on_conflict,
@@ -136,7 +151,7 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
             match &source {
                 Source::Server(source) => {
                     let reverse_task = default_task(Some(&target), source);
-                    let before = BeforeStart::new(Request {
+                    let request = Request {
                         source,
                         target: &target,
                         objects: &spec.objects,
@@ -149,13 +164,15 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
                         spool_limit: spec.spool_limit,
                         sample: SHORT_SAMPLE,
                         skip: &skip,
-                    });
+                    };
+                    let before = BeforeStart::new(request, &history);
                     run(source, &target, &spec, stats, &before, &stop).await
                 }
                 Source::File(path) => load(path, &target, &spec, stats, &stop).await,
             }
         };
-        tokio::pin!(run);
+        let watch = history.watch(stats);
+        tokio::pin!(run, watch);
         let mut server = Server::open(lock.dir(), &spec.task, stats);
         let result = loop {
             tokio::select! {
@@ -171,6 +188,8 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
                 () = reporter.tick(stats) => {}
                 // 4: whoever talks to the task can wait.
                 () = talk(server.as_mut()) => {}
+                // 5: never.
+                () = &mut watch => {}
             }
         };
         if let Some(server) = server {
@@ -180,6 +199,7 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
     });
     // Not waited for: a name service that does not answer must not hold up the end.
     runtime.shutdown_background();
+    history.ended(&result, stats);
     reporter.last(stats);
     result
 }
@@ -222,6 +242,14 @@ impl Source {
         match self {
             Self::Server(server) => Some(server),
             Self::File(_) => None,
+        }
+    }
+
+    /// Without a user and a password.
+    fn shown(&self) -> String {
+        match self {
+            Self::Server(server) => server.to_string(),
+            Self::File(path) => format!("file:{}", path.display()),
         }
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Begun {
 /// What the target says of the task.
 enum Found {
     Nothing,
-    Checkpoint(Checkpoint),
+    Checkpoint(Box<Checkpoint>),
     /// Something that is not wanted any more.
     Forgotten,
 }
@@ -109,14 +109,14 @@ impl<'a> Task<'a> {
                 _ => Found::Nothing,
             },
             Ok(Some(_)) if restart => Found::Forgotten,
-            Ok(Some(old)) => Found::Checkpoint(old),
+            Ok(Some(old)) => Found::Checkpoint(Box::new(old)),
         };
         if !spec.full_only {
             try_out(&mut target_conn).await?;
         }
         stats.keys_expected.set(facts.source_keys);
         let forgotten = match found {
-            Found::Checkpoint(old) => return self.resume(facts, old).await,
+            Found::Checkpoint(old) => return self.resume(facts, *old).await,
             found => matches!(found, Found::Forgotten),
         };
         let ours = forgotten.then_some(place.db);

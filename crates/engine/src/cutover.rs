@@ -40,6 +40,7 @@ use pause::Pause;
 pub(crate) use ready::Ready;
 
 use crate::{
+    Event,
     backoff::Backoff,
     begin::Task,
     checks::Facts,
@@ -376,5 +377,6 @@ async fn undo(run: &mut Run, task: Task<'_>, error: Error) {
     let what = format!("cut over from {} to {}{left}", task.source, task.target);
     let error = Error::new(kind, what).caused_by(error);
     tracing::warn!(error = %error, "the cut-over is undone");
+    task.stats.tell(Event::CutoverUndone(&error));
     let _ = run.events.try_send(CutoverEvent::Failed(error));
 }

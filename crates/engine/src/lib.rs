@@ -16,6 +16,7 @@ mod checks;
 mod control;
 mod cutover;
 mod ending;
+mod event;
 mod holding;
 mod load;
 mod run;
@@ -29,6 +30,7 @@ mod target;
 
 pub use control::{Control, Limits};
 pub use cutover::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
+pub use event::{Begun, Counts, Event};
 pub use load::load;
 pub use run::{Gate, Outcome, run};
 pub use stats::{Mark, Stats};

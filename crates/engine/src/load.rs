@@ -8,7 +8,7 @@ use tokio::{fs::File, io::AsyncReadExt as _, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Outcome, Stats, checks,
+    Begun, Event, Outcome, Stats, checks,
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
     source::{CHUNK, Chunk, Framing},
     stream::{Apply, Expiry, Older, Plan},
@@ -49,6 +49,14 @@ async fn load_file(
     }
     stats.snapshot_len.set(len);
     stats.set_phase(Phase::FullSync);
+    stats.tell(Event::Begun(Begun {
+        source: None,
+        target: server,
+        offset: 0,
+        resumed: false,
+        copied: false,
+        counted: true,
+    }));
 
     let done = stop.child_token();
     let (chunks_tx, chunks) = mpsc::channel(CHUNKS);

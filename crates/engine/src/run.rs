@@ -18,10 +18,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Stats,
+    Event, Stats,
     backoff::Backoff,
     begin::{Begun, Task},
     cutover::Cutover,
+    event,
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::{Standing, lock},
@@ -161,6 +162,7 @@ impl Task<'_> {
             tracing::warn!(error = %error, "waiting");
             self.stats.set_phase(Phase::Connecting);
             self.stats.note_error(&error);
+            self.stats.tell(Event::Waiting(&error));
             if anew {
                 tokio::select! {
                     biased;
@@ -191,6 +193,14 @@ impl Task<'_> {
         *lock(&stats.replid) = Some(handle.replid());
         stats.set_lost(Side::Source, false);
         stats.set_lost(Side::Target, false);
+        stats.tell(Event::Begun(event::Begun {
+            source: Some(facts.source),
+            target: facts.target,
+            offset: checkpoint.offset,
+            resumed: checkpoint.snapshot.is_none_or(|at| at.offset > 0),
+            copied: checkpoint.snapshot.is_none(),
+            counted: checkpoint.snapshot.is_none() || checkpoint.counts.is_some(),
+        }));
         let hold = facts.holds_stream(spec);
         stats.holding.fetch_and(hold.is_some(), Relaxed);
         // An end that did not come about: the target had lost something by then.

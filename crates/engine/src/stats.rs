@@ -16,7 +16,7 @@ use keyferry_keyspace::ReplId;
 use keyferry_model::{Error, Phase, Progress, Side};
 use tokio::sync::Notify;
 
-use crate::{Control, target::Checkpoint};
+use crate::{Control, Event, event::Listener, target::Checkpoint};
 
 /// What a stream has done so far.
 #[derive(Default)]
@@ -88,6 +88,8 @@ pub struct Stats {
     last_error: Mutex<Option<String>>,
     /// What is asked of the parts while they run.
     pub control: Control,
+    /// Who is told what happens.
+    listener: Listener,
     /// What the target cannot hold: how it was treated, and how often.
     unsupported: Mutex<BTreeMap<String, u64>>,
 }
@@ -162,6 +164,15 @@ impl Stats {
         }
     }
 
+    /// Says who is told what happens. It is called in the middle of the work: it must not wait.
+    pub fn listen(&self, listen: impl Fn(Event<'_>) + Send + Sync + 'static) {
+        self.listener.set(Box::new(listen));
+    }
+
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        self.listener.tell(event);
+    }
+
     /// The snapshot is on the target: also when that is not what is shown at the moment.
     pub(crate) fn is_now_copied(&self) {
         if self.phase.load(Relaxed) == Phase::FullSync as u8 {
@@ -172,7 +183,9 @@ impl Stats {
     /// Shows whether the connection to a side is lost and tried again.
     pub(crate) fn set_lost(&self, side: Side, lost: bool) {
         let before = self.phase();
-        self.lost[usize::from(side == Side::Target)].store(lost, Relaxed);
+        if !self.lost[usize::from(side == Side::Target)].swap(lost, Relaxed) && lost {
+            self.tell(Event::Lost(side));
+        }
         let phase = self.phase();
         if phase != before {
             tracing::info!(phase = phase.name(), "phase");

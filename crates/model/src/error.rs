@@ -90,6 +90,15 @@ pub enum ErrorKind {
     /// The server is older than what is supported.
     TooOld(Side),
 
+    /// Nothing is known of a task of this name.
+    NoHistory,
+    /// A report, or what it is made of, cannot be read or written.
+    ReportFile,
+    /// A key to sign or verify with cannot be used.
+    ReportKey,
+    /// A report is not what was written, or not signed with that key.
+    ReportAltered,
+
     /// The source is a replica that has no link to its own primary.
     NoMasterLink,
     /// The source refuses to replicate.

@@ -72,6 +72,11 @@ impl ErrorKind {
             CutoverUndone => row("CTL-0004", Manual, Failed, "the writers go on at the source and the task follows it: remove the reason and cut over again, with a longer --timeout or --source-pause where time was short"),
             CutoverUnknown => row("CTL-0005", Manual, Failed, "the target did not say whether the last step was done: look at the log of the task before anybody writes to the target"),
 
+            NoHistory => row("RPT-0001", Manual, Failed, "check the name of the task and --state-dir; without --task, keyferry sync makes the name of both addresses and says it in its log"),
+            ReportFile => row("RPT-0002", Manual, Failed, "check that the file or directory exists, that this user may use it, and that its disk has room"),
+            ReportKey => row("RPT-0003", Manual, Usage, "use Ed25519 keys as PEM files without a password: openssl genpkey -algorithm ed25519 -out key.pem; openssl pkey -in key.pem -pubout -out public.pem"),
+            ReportAltered => row("RPT-0004", Never, Failed, "do not rely on this report: ask who has made it for the file as it was written, and for the public key"),
+
             Resolve(Source) => row("SRC-0001", Backoff, Failed, "check the host name in the source URL and the name service of this machine"),
             Connect(Source) => row("SRC-0002", Backoff, Failed, "check that the source runs, listens on this address and port, and that a firewall or protected-mode does not refuse this machine"),
             Tls(Source) => row("SRC-0003", Manual, Failed, "check that the port speaks TLS (rediss://) and that its certificate is signed by a known CA (--source-tls-ca) for this host name"),

@@ -67,6 +67,8 @@ pub(crate) struct Args {
     /// With --show: only so much, 1000 differences a page, from 1 on.
     #[arg(long, value_name = "N", requires = "show", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) page: Option<u64>,
+    #[command(flatten)]
+    pub(super) history: crate::history::OfComparison,
     /// Whether progress is shown on stderr: auto (when it is a terminal), bar or none.
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) progress: ProgressMode,
@@ -88,6 +90,14 @@ pub(crate) struct Args {
     /// Form of the log on stderr.
     #[arg(long, value_enum, default_value = "text", env = "KEYFERRY_LOG_FORMAT")]
     pub(super) log_format: LogFormat,
+}
+
+impl Args {
+    /// How deep it looks, as options, for people.
+    pub(super) fn how(&self) -> Vec<String> {
+        let sample = (self.mode == Mode::Quick).then(|| format!("--sample {}", self.sample));
+        [format!("--mode {}", self.mode.name())].into_iter().chain(sample).collect()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -78,8 +78,9 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         let what = "read the URLs: a database is chosen on the target but not on the source";
         return Err(Error::new(ErrorKind::BadUrl, what));
     }
+    let of_urls = source.db.map(|db| (db, target.db.unwrap_or(db)));
     let spec = Spec {
-        objects: args.data.objects(source.db.map(|db| (db, target.db.unwrap_or(db))))?,
+        objects: args.data.objects(of_urls)?,
         mode: args.mode,
         big_key_limit: args.big_key_limit,
         sample: args.sample,
@@ -90,6 +91,7 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         rate: args.rate,
         repair: args.repair,
     };
+    let history = args.history.find(&source, &target)?;
     let store = Store::open(args.store.as_deref())?;
     let stats = Stats::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -124,6 +126,10 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         sync::say(&format!("interrupted{again}"));
         return Ok(End::Interrupted);
     };
+    if let Some(history) = history {
+        let options = [args.how(), args.data.rules(of_urls)].concat();
+        history.compared(&source, &target, options, &output::object(&outcome, true, args.repair));
+    }
     output::write(&store, args.output, (0, u64::MAX), args.repair)?;
     Ok(if outcome.is_equal() { End::Equal } else { End::Different })
 }

@@ -74,7 +74,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// The last line. Its fields stay as they are; only what was asked for adds one.
-fn object(outcome: &Outcome, finished: bool, with_repair: bool) -> String {
+pub(super) fn object(outcome: &Outcome, finished: bool, with_repair: bool) -> String {
     let mut fields = vec![format!("\"keys\":{}", outcome.keys)];
     fields.extend(Kind::ALL.map(|kind| format!("\"{}\":{}", kind.name(), outcome.counts.of(kind))));
     fields.push(format!("\"equal\":{}", outcome.is_equal() && finished));

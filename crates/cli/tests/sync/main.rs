@@ -19,6 +19,7 @@ mod objects;
 mod older;
 mod outage;
 mod precheck;
+mod report;
 mod resume;
 mod secrets;
 mod stops;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Begun, Task, log_of};
 use crate::{
+    Counts,
     backoff::Backoff,
     checks::Facts,
     source::{Framing, Link, Start, backlog_lost, now_ms, psync},
@@ -115,6 +116,7 @@ impl Task<'_> {
             source_db: 0,
             chosen: self.chosen(),
             keys: 0,
+            counts: Some(Counts::NONE),
             // A target that had keys may have held ones from before.
             flags: Flags {
                 owner,

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{CutoverEvent, CutoverReport, Pause, Run, StepState, undo};
-use crate::begin::Task;
+use crate::{Event, begin::Task};
 
 /// Nobody writes to the source, and all that it has is on the target.
 pub(crate) struct Ready<'a> {
@@ -35,6 +35,7 @@ impl Ready<'_> {
             offset = report.offset,
             "cut over: the target is the place to write"
         );
+        self.task.stats.tell(Event::CutOver(&report));
         let _ = self.run.events.try_send(CutoverEvent::Done(report));
         // Whoever listens is told that nothing more is said.
         self.run.events = tokio::sync::mpsc::channel(1).0;

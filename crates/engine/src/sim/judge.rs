@@ -87,7 +87,9 @@ impl Source {
     /// Looks at what a transaction has left: `v` and `n` of the checkpoint.
     pub(super) fn judge(&self, held: &mut Held, v: &[u8], n: &[u8]) -> Result<(), String> {
         let number = |at: usize, len: usize| v[at..at + len].iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte));
-        if v.len() != 176 || &v[..4] != b"KFC1" {
+        // Within the snapshot it also counts.
+        let counted = v.get(29) == Some(&1);
+        if v.len() != if counted { 288 } else { 176 } || v[31] != u8::from(counted) || &v[..4] != b"KFC1" {
             return Err("what is there is no checkpoint".to_owned());
         }
         if n != number(12, 8).to_string().as_bytes() {
@@ -113,6 +115,14 @@ impl Source {
             let from = last.filter(|write| write.snapshot).map_or(0, |write| write.end);
             let to = if self.is_within_snapshot(held) { self.next(held) } else { self.stream_from };
             let in_order = last.is_none_or(|write| write.snapshot) && (from..=to).contains(&position);
+            // All of them are strings, of the database in which the position is.
+            let here = self.writes[..held.writes].iter().filter(|write| u64::from(write.db) == number(148, 4));
+            let bytes: usize = here.clone().map(|write| write.args[1].len()).sum();
+            let counts = (168..280).step_by(8).map(|at| number(at, 8));
+            let (keys, bytes) = (here.count() as u64, bytes as u64);
+            if !counts.clone().skip(2).all(|n| n == 0) || number(168, 8) != keys || number(176, 8) < bytes {
+                return Err(format!("counts {:?} with {keys} keys", counts.collect::<Vec<_>>()));
+            }
             return match in_order && offset == START {
                 true => Ok(()),
                 false => Err(format!("position {position}, offset {offset}, with {} writes", held.writes)),

@@ -295,7 +295,7 @@ impl<'a> Apply<'a> {
         match fed {
             Fed::Finished => {
                 reader.end_value();
-                self.checkpoint.snapshot = Some(reader.position());
+                self.is_rebuilt(&rebuild, reader.position());
                 Ok((Phase::Snapshot(reader), true))
             }
             Fed::NeedsInput if self.framing == Framing::Length(reader.offset()) => {
@@ -318,7 +318,7 @@ impl<'a> Apply<'a> {
         let (used, fed) = rebuild.feed(&self.restore, &raw[done..], &mut self.batch, self.now_ms)?;
         match fed {
             Fed::Finished => {
-                self.checkpoint.snapshot = Some(reader.position());
+                self.is_rebuilt(&rebuild, reader.position());
                 Ok((Phase::Snapshot(reader), true))
             }
             Fed::BatchFull => Ok((Phase::Held { reader, rebuild, raw, done: done + used }, true)),

@@ -1,14 +1,17 @@
 //! What is done with each item of the snapshot.
 
 use keyferry_keyspace::{
-    ServerVersion,
+    Kind, ServerVersion,
     objects::{Choice, Objects},
 };
 use keyferry_model::{Error, ErrorKind, OnConflict, Result};
-use keyferry_rdb::{Entry, Item};
+use keyferry_rdb::{Entry, Item, Position};
 
 use super::{apply::Apply, chosen::kind_of};
-use crate::target::{Rebuild, What, checkpoint};
+use crate::{
+    Counts, Event,
+    target::{Rebuild, What, checkpoint},
+};
 
 impl Apply<'_> {
     pub(super) fn on_item(&mut self, item: Item<'_>) -> Result<()> {
@@ -40,6 +43,8 @@ impl Apply<'_> {
             }
             // What a killed run may have left in its middle.
             Item::SelectDb(db) => {
+                self.end_of_database();
+                self.checkpoint.counts = self.checkpoint.counts.map(|_| Counts::NONE);
                 self.remove_unfinished(db);
             }
             Item::Aux { .. } | Item::ResizeDb { .. } | Item::SlotInfo { .. } => {}
@@ -51,7 +56,8 @@ impl Apply<'_> {
                 let name = String::from_utf8_lossy(&module).into_owned();
                 tracing::warn!(module = name, "data that a module keeps beside its keys is not copied");
             }
-            Item::Entry(_) | Item::End { .. } => {}
+            Item::End { .. } => self.end_of_database(),
+            Item::Entry(_) => {}
         }
         Ok(())
     }
@@ -59,9 +65,11 @@ impl Apply<'_> {
     /// Adds the command for a key; gives its value back when it must be rebuilt.
     pub(super) fn on_entry(&mut self, entry: &Entry<'_>) -> Result<Option<Rebuild>> {
         let mut name = Vec::new();
+        let (kind, bytes) = (kind_of(entry.kind.group()), entry.key.len() + entry.raw.len());
         let Some((db, entry)) = chosen(self.objects, entry, &mut name)? else { return Ok(None) };
         self.select(db, 0);
         if self.restore.entry(&mut self.batch, &entry, self.now_ms)? {
+            self.count(kind, bytes as u64);
             return Ok(None);
         }
         Rebuild::begin_whole(&self.restore, &entry).map(Some)
@@ -73,6 +81,29 @@ impl Apply<'_> {
         let Some((db, entry)) = chosen(self.objects, entry, &mut name)? else { return Ok(Rebuild::leave_out(entry)) };
         self.select(db, 0);
         Rebuild::begin(&self.restore, &entry)
+    }
+
+    fn count(&mut self, kind: Kind, bytes: u64) {
+        if let Some(counts) = &mut self.checkpoint.counts {
+            counts.add(kind, bytes);
+        }
+    }
+
+    /// All of a value is in batches. No checkpoint counts it earlier.
+    pub(super) fn is_rebuilt(&mut self, rebuild: &Rebuild, at: Position) {
+        if let Some((group, bytes)) = rebuild.written() {
+            self.count(kind_of(group), bytes);
+        }
+        self.checkpoint.snapshot = Some(at);
+    }
+
+    /// Tells what the database has brought in which the position in the snapshot is: nothing more of it follows.
+    fn end_of_database(&mut self) {
+        let Some(counts) = self.checkpoint.counts else { return };
+        let db = self.checkpoint.snapshot.map_or(0, |at| at.db);
+        if let (Some(to), false) = (self.objects.database(db), counts.is_empty()) {
+            self.stats.tell(Event::Read { db, to, counts });
+        }
     }
 
     /// Removes what a process that has ended may have left in its middle.

@@ -11,9 +11,13 @@ use keyferry_keyspace::{ReplId, ReplOffset, objects::Objects};
 use keyferry_model::{Error, ErrorKind, Result};
 use keyferry_rdb::{self as rdb, Magic};
 
+use crate::Counts;
+
 /// The first bytes: format and its version.
 const MAGIC: [u8; 4] = *b"KFC1";
 const LEN: usize = 176;
+/// Where it says whether counts follow the keys.
+const COUNTED: usize = 31;
 /// What is covered by the checksum begins here: epoch, sequence number and holder are changed on the target itself.
 const COVERED: usize = 28;
 
@@ -41,6 +45,8 @@ pub(crate) struct Checkpoint {
     pub(crate) chosen: Option<u32>,
     /// Keys of the snapshot so far.
     pub(crate) keys: u64,
+    /// What the snapshot has brought so far of the database in which its position is; `None` behind the snapshot.
+    pub(crate) counts: Option<Counts>,
     pub(crate) flags: Flags,
 }
 
@@ -106,6 +112,7 @@ impl Checkpoint {
         source_db: 0,
         chosen: None,
         keys: 0,
+        counts: Some(Counts::NONE),
         flags: Flags { owner: false, held_keys: false, held_fields: false, broken: false, holding: false },
     };
 
@@ -137,13 +144,15 @@ impl Checkpoint {
     }
 
     /// The bytes on the target.
-    pub(crate) fn encode(&self) -> [u8; LEN] {
-        let mut out = Vec::with_capacity(LEN);
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let counts = self.counts.filter(|_| self.snapshot.is_some());
+        let mut out = Vec::with_capacity(LEN + Counts::LEN);
         out.extend(MAGIC);
         out.extend(self.turn());
         out.extend(self.holder.to_le_bytes());
         let at = self.snapshot.unwrap_or(rdb::Position { magic: Magic::Redis, version: 0, db: 0, offset: 0 });
-        out.extend([self.flags.bits(), u8::from(self.snapshot.is_some()), u8::from(at.magic == Magic::Valkey), 0]);
+        out.extend([self.flags.bits(), u8::from(self.snapshot.is_some()), u8::from(at.magic == Magic::Valkey)]);
+        out.push(u8::from(counts.is_some()));
         out.extend(self.log.number.to_le_bytes());
         out.extend(self.log.replid.as_bytes());
         out.extend(self.log.start.0.to_le_bytes());
@@ -154,11 +163,12 @@ impl Checkpoint {
             out.extend(n.to_le_bytes());
         }
         out.extend(self.keys.to_le_bytes());
+        if let Some(counts) = counts {
+            counts.encode(&mut out);
+        }
         let sum = rdb::dump::checksum(&out[COVERED..]);
         out.extend(sum.to_le_bytes());
-        let mut bytes = [0; LEN];
-        bytes.copy_from_slice(&out);
-        bytes
+        out
     }
 
     /// Reads what [`Self::encode`] has written.
@@ -169,7 +179,9 @@ impl Checkpoint {
         if !bytes.starts_with(&MAGIC) {
             return Err(refuse("it is not one, or of another version of Keyferry"));
         }
-        let Some((body, sum)) = bytes.split_last_chunk::<8>().filter(|_| bytes.len() == LEN) else {
+        let counted = bytes.get(COUNTED) == Some(&1);
+        let len = if counted { LEN + Counts::LEN } else { LEN };
+        let Some((body, sum)) = bytes.split_last_chunk::<8>().filter(|_| bytes.len() == len) else {
             return Err(refuse("its length is wrong"));
         };
         if u64::from_le_bytes(*sum) != rdb::dump::checksum(&body[COVERED..]) {
@@ -177,19 +189,21 @@ impl Checkpoint {
         }
         let mut rest = &body[MAGIC.len()..];
         let [epoch, seq, holder] = [(); 3].map(|()| number(&mut rest));
-        let [flags, snapshot, magic, reserved] = take(&mut rest);
+        let [flags, snapshot, magic, counts] = take(&mut rest);
         let log = LogId { number: number(&mut rest), replid: id(&mut rest)?, start: ReplOffset(number(&mut rest)) };
         let (replid, offset) = (id(&mut rest)?, number(&mut rest));
         let at = number(&mut rest);
         let [version, db, source_db, chosen] = [(); 4].map(|()| u32::from_le_bytes(take(&mut rest)));
         let keys = number(&mut rest);
-        let (Some(flags), true) = (Flags::from_bits(flags), snapshot < 2 && magic < 2 && reserved == 0) else {
+        let known = snapshot < 2 && magic < 2 && counts <= snapshot;
+        let counts = counted.then(|| Counts::decode(|| number(&mut rest)));
+        let (Some(flags), true) = (Flags::from_bits(flags), known) else {
             return Err(refuse("it says what this version of Keyferry does not know"));
         };
         let magic = if magic == 1 { Magic::Valkey } else { Magic::Redis };
         let snapshot = (snapshot == 1).then_some(rdb::Position { magic, version, db, offset: at });
         let chosen = (chosen != u32::MAX).then_some(chosen);
-        Ok(Self { epoch, seq, holder, log, replid, offset, snapshot, source_db, chosen, keys, flags })
+        Ok(Self { epoch, seq, holder, log, replid, offset, snapshot, source_db, chosen, keys, counts, flags })
     }
 }
 
@@ -211,6 +225,8 @@ fn id(rest: &mut &[u8]) -> Result<ReplId> {
 
 #[cfg(test)]
 mod tests {
+    use keyferry_keyspace::Kind;
+
     use super::*;
 
     fn checkpoint() -> Checkpoint {
@@ -225,16 +241,32 @@ mod tests {
             source_db: 15,
             chosen: Some(2),
             keys: 12,
+            counts: None,
             flags: Flags { owner: true, held_fields: true, ..Flags::default() },
         }
     }
 
+    fn counts() -> Counts {
+        let mut counts = Counts::NONE;
+        counts.add(Kind::String, 300);
+        counts.add(Kind::Module, 1 << 40);
+        counts
+    }
+
     #[test]
     fn what_was_written_is_read() {
-        for snapshot in [checkpoint().snapshot, None] {
-            let checkpoint = Checkpoint { snapshot, ..checkpoint() };
-            assert_eq!(Checkpoint::decode(&checkpoint.encode()).unwrap(), checkpoint);
+        for (snapshot, counts, len) in [
+            (checkpoint().snapshot, Some(counts()), LEN + Counts::LEN),
+            (checkpoint().snapshot, None, LEN),
+            (None, None, LEN),
+        ] {
+            let checkpoint = Checkpoint { snapshot, counts, ..checkpoint() };
+            let bytes = checkpoint.encode();
+            assert_eq!((Checkpoint::decode(&bytes).unwrap(), bytes.len()), (checkpoint, len));
         }
+        // Behind the snapshot there is nothing to count.
+        let behind = Checkpoint { snapshot: None, counts: Some(counts()), ..checkpoint() };
+        assert_eq!(Checkpoint::decode(&behind.encode()).unwrap().counts, None);
     }
 
     /// The layout is on targets of users: it does not change without another magic.
@@ -250,20 +282,26 @@ mod tests {
         assert_eq!(&bytes[128..136], &[8, 7, 6, 5, 4, 3, 2, 1]);
         assert_eq!(&bytes[136..152], b"\x63\0\0\0\0\0\0\0\x50\0\0\0\x03\0\0\0");
         assert_eq!(&bytes[152..168], b"\x0f\0\0\0\x02\0\0\0\x0c\0\0\0\0\0\0\0");
+        let counted = Checkpoint { counts: Some(counts()), ..checkpoint() }.encode();
+        assert_eq!((&counted[..31], counted[31], &counted[32..168]), (&bytes[..31], 1, &bytes[32..168]));
+        assert_eq!(&counted[168..184], b"\x01\0\0\0\0\0\0\0\x2c\x01\0\0\0\0\0\0");
+        assert_eq!(&counted[264..280], b"\x01\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0");
     }
 
     #[test]
     fn any_changed_byte_is_refused() {
-        let good = checkpoint().encode();
-        for i in (0..MAGIC.len()).chain(COVERED..LEN) {
-            for bit in 0..8 {
-                let mut bad = good;
-                bad[i] ^= 1 << bit;
-                assert_eq!(Checkpoint::decode(&bad).unwrap_err().kind(), ErrorKind::Checkpoint, "byte {i}");
+        for counts in [None, Some(counts())] {
+            let good = Checkpoint { counts, ..checkpoint() }.encode();
+            for i in (0..MAGIC.len()).chain(COVERED..good.len()) {
+                for bit in 0..8 {
+                    let mut bad = good.clone();
+                    bad[i] ^= 1 << bit;
+                    assert_eq!(Checkpoint::decode(&bad).unwrap_err().kind(), ErrorKind::Checkpoint, "byte {i}");
+                }
             }
-        }
-        for len in 0..LEN {
-            assert!(Checkpoint::decode(&good[..len]).is_err());
+            for len in 0..good.len() {
+                assert!(Checkpoint::decode(&good[..len]).is_err());
+            }
         }
     }
 }

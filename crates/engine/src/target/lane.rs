@@ -24,7 +24,7 @@ use super::{
     batch::{Batch, Expect, What},
     refusal,
 };
-use crate::Stats;
+use crate::{Event, Stats};
 
 /// Bytes in flight: 100 ms of round trip at 80 MB/s.
 const IN_FLIGHT: usize = 8 * 1024 * 1024;
@@ -261,6 +261,7 @@ impl<'a> Lane<'a> {
                     failpoint("snapshot-applied");
                 }
                 if first {
+                    self.stats.tell(Event::Copied { offset });
                     self.stats.is_now_copied();
                 }
             }

@@ -44,6 +44,8 @@ const MOVE: &[u8] = b"if redis.call('EXISTS',KEYS[1])==0 then return 1 end \
 pub(crate) struct Rebuild {
     /// Database of the source.
     pub(crate) db: u32,
+    group: Group,
+    bytes: u64,
     decoder: ValueDecoder,
     to: To,
 }
@@ -102,12 +104,10 @@ impl Rebuild {
                 expire_ms: entry.expire_ms,
                 raw: Vec::new(),
             };
-            let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
-            return Ok(Self { db: entry.db, decoder, to: To::Payload(payload) });
+            return Ok(Self::new(entry, To::Payload(payload)));
         }
-        let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
         if group == Group::Module {
-            return Ok(Self { db: entry.db, decoder, to: To::Judged { db: entry.db } });
+            return Ok(Self::new(entry, To::Judged { db: entry.db }));
         }
         let target = abilities(&restore.server);
         let lacks = match group {
@@ -149,26 +149,36 @@ impl Rebuild {
         let expire_ms = entry.expire_ms.map_or(0, |at| restore.deadline(at));
         let (key, overwrite) = (entry.key.to_vec(), restore.overwrites());
         let build = Build { rebuilder, db: entry.db, key, place, expire_ms, overwrite };
-        Ok(Self { db: entry.db, decoder, to: To::Commands(Box::new(build)) })
+        Ok(Self::new(entry, To::Commands(Box::new(build))))
     }
 
     /// Reads the value of `entry` and leaves it out.
     pub(crate) fn leave_out(entry: &Entry<'_>) -> Self {
-        Self { db: entry.db, decoder: ValueDecoder::new(entry.kind, DecodeLimits::default()), to: To::Nothing }
+        Self::new(entry, To::Nothing)
+    }
+
+    fn new(entry: &Entry<'_>, to: To) -> Self {
+        let decoder = ValueDecoder::new(entry.kind, DecodeLimits::default());
+        Self { db: entry.db, group: entry.kind.group(), bytes: entry.key.len() as u64, decoder, to }
+    }
+
+    /// Its type, and how many bytes of it and its key have been fed; `None` when it is left out.
+    pub(crate) fn written(&self) -> Option<(Group, u64)> {
+        (!matches!(self.to, To::Nothing)).then_some((self.group, self.bytes))
     }
 
     /// Begins a value that is whole in memory. Of a stream, entries that are pending and deleted go along too, which
     /// needs a look ahead.
     pub(crate) fn begin_whole(restore: &Restore<'_>, entry: &Entry<'_>) -> Result<Self> {
-        let Self { db, decoder, to } = Self::begin(restore, entry)?;
-        let to = match to {
+        let begun = Self::begin(restore, entry)?;
+        let to = match begun.to {
             To::Commands(build) if entry.kind.group() == Group::Stream => {
                 let rebuilder = build.rebuilder.with_pending(pending(entry)?);
                 To::Commands(Box::new(Build { rebuilder, ..*build }))
             }
             to => to,
         };
-        Ok(Self { db, decoder, to })
+        Ok(Self { to, ..begun })
     }
 
     /// Adds commands for what `input` holds of the value, until the batch is full, and says how many bytes of it are done
@@ -198,6 +208,7 @@ impl Rebuild {
                 payload.add(&input[done..done + used])?;
             }
             done += used;
+            self.bytes += used as u64;
             if end {
                 match &self.to {
                     To::Commands(build) => build.finish(restore, batch)?,

@@ -1,0 +1,207 @@
+//! Who writes a history: the process that runs the task, and comparisons.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, OpenOptions},
+    hash::{BuildHasher as _, RandomState},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
+
+use clap::Args;
+use keyferry_engine::{Event, Outcome, Stats};
+use keyferry_keyspace::Kind;
+use keyferry_model::{Error, ErrorKind, Result};
+use keyferry_net::Endpoint;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{Entry, Line, Moved, entry::Ended, files};
+use crate::{args::running_task, sync::default_task, task_lock::state_dir};
+
+/// A file with more than this is full.
+const FULL: u64 = 4 << 20;
+/// Lost connections of one process that are told one by one; all are counted.
+const RETRIES: u64 = 1000;
+/// Characters of an error's text.
+const TEXT: usize = 1000;
+/// How often it is looked whether both sides are in step.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Writes lines of one process.
+pub(crate) struct History {
+    files: [PathBuf; 2],
+    run: String,
+    next: AtomicU64,
+    retries: AtomicU64,
+    in_step: AtomicBool,
+    failed: AtomicBool,
+}
+
+impl History {
+    /// Of a task, in its state directory, which has to be there.
+    pub(crate) fn open(dir: &Path, task: &str) -> Self {
+        let run = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        Self {
+            files: files(dir, task),
+            run,
+            next: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
+            in_step: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds a line. What hinders it is said once in the log.
+    pub(crate) fn note(&self, entry: Entry) {
+        if let Err(e) = self.write(entry)
+            && !self.failed.swap(true, Relaxed)
+        {
+            let path = self.files[0].display();
+            tracing::warn!(error = %e, %path, "the history of the task, of which keyferry report is made, cannot be written");
+        }
+    }
+
+    fn write(&self, entry: Entry) -> io::Result<()> {
+        let [new, old] = &self.files;
+        let mut bytes = self.line(entry)?;
+        if fs::metadata(new).is_ok_and(|file| file.len() > FULL) {
+            if old.exists() {
+                bytes.extend(self.line(Entry::Cut)?);
+            }
+            fs::rename(new, old)?;
+        }
+        OpenOptions::new().create(true).append(true).mode(0o600).open(new)?.write_all(&bytes)
+    }
+
+    fn line(&self, entry: Entry) -> io::Result<Vec<u8>> {
+        let at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as u64;
+        let line = Line { at, run: self.run.clone(), n: self.next.fetch_add(1, Relaxed), entry };
+        let mut bytes = vec![b'\n'];
+        serde_json::to_writer(&mut bytes, &line)?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Takes what the engine tells.
+    pub(crate) fn on_event(&self, event: Event<'_>) {
+        self.note(match event {
+            Event::Begun(begun) => Entry::Begun {
+                source: begun.source.map(|version| version.to_string()),
+                target: begun.target.to_string(),
+                offset: begun.offset,
+                resumed: begun.resumed,
+                copied: begun.copied,
+                counted: begun.counted,
+            },
+            Event::Read { db, to, counts } => {
+                let types = Kind::ALL.map(|kind| (kind.name().to_owned(), counts.of(kind)));
+                let types = types.into_iter().filter(|(_, (keys, _))| *keys > 0).collect();
+                Entry::Database(Moved { database: db, target_database: to, types })
+            }
+            Event::Copied { offset } => Entry::Copied { offset },
+            Event::Lost(side) => return self.retrying(Some(side.name().into()), None),
+            Event::Waiting(error) => return self.retrying(None, Some(text(error))),
+            Event::CutOver(report) => {
+                Entry::CutOver { write_pause_ms: report.write_pause.as_millis() as u64, offset: report.offset }
+            }
+            Event::CutoverUndone(error) => {
+                Entry::CutoverUndone { code: error.kind().policy().code.into(), error: text(error) }
+            }
+        });
+    }
+
+    fn retrying(&self, side: Option<String>, error: Option<String>) {
+        if self.retries.fetch_add(1, Relaxed) < RETRIES {
+            self.note(Entry::Retrying { side, error });
+        }
+    }
+
+    /// Waits until both sides are in step and notes that. Never ends.
+    pub(crate) async fn watch(&self, stats: &Stats) {
+        let since = stats.mark();
+        loop {
+            let progress = stats.progress(&since);
+            if progress.in_step && !self.in_step.swap(true, Relaxed) {
+                self.note(Entry::InStep { offset: progress.applied_offset });
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// The last line of the process that runs the task.
+    pub(crate) fn ended(&self, result: &Result<Outcome>, stats: &Stats) {
+        let progress = stats.progress(&stats.mark());
+        let offset = progress.applied_offset;
+        if matches!(result, Ok(Outcome::Synced)) && !self.in_step.load(Relaxed) {
+            self.note(Entry::InStep { offset });
+        }
+        let state = match result {
+            Ok(Outcome::Copied) => "copied",
+            Ok(Outcome::Synced) => "synced",
+            Ok(Outcome::CutOver) => "cut_over",
+            Ok(Outcome::Interrupted) => "interrupted",
+            Err(_) => "failed",
+        };
+        let error = result.as_ref().err();
+        self.note(Entry::Ended(Ended {
+            state: state.into(),
+            code: error.map(|e| e.kind().policy().code.into()),
+            error: error.map(text),
+            offset,
+            kept: stats.kept(),
+            received_bytes: progress.bytes,
+            retries: self.retries.load(Relaxed),
+            unsupported: stats.unsupported().into_iter().collect::<BTreeMap<_, _>>(),
+        }));
+    }
+
+    /// Keeps what a comparison has found. `options`: how deep it has looked, and at what; `result`: the JSON of its last line.
+    pub(crate) fn compared(&self, source: &Endpoint, target: &Endpoint, options: Vec<String>, result: &str) {
+        let result = serde_json::from_str(result).unwrap_or(Value::Null);
+        self.note(Entry::Compared { source: source.to_string(), target: target.to_string(), options, result });
+    }
+}
+
+fn text(error: &Error) -> String {
+    error.to_string().chars().take(TEXT).collect()
+}
+
+/// The task to whose history a comparison belongs.
+#[derive(Args)]
+pub(crate) struct OfComparison {
+    /// Task of which this is a comparison: `keyferry report` shows its result [default: the task of both addresses, if
+    /// there is one].
+    #[arg(long, value_name = "NAME", value_parser = running_task)]
+    task: Option<String>,
+    /// The state directory of that task [default: $XDG_STATE_HOME/keyferry or ~/.local/state/keyferry].
+    #[arg(long, value_name = "DIR", env = "KEYFERRY_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl OfComparison {
+    /// Its history, if there is one.
+    ///
+    /// Errors: `NoHistory` when a task was named that has none.
+    pub(crate) fn find(&self, source: &Endpoint, target: &Endpoint) -> Result<Option<History>> {
+        let dir = match state_dir(self.state_dir.as_deref()) {
+            Err(_) if self.task.is_none() => return Ok(None),
+            dir => dir?,
+        };
+        let task = self.task.clone().unwrap_or_else(|| default_task(Some(source), target));
+        let [new, old] = files(&dir, &task);
+        if new.exists() || old.exists() {
+            return Ok(Some(History::open(&dir, &task)));
+        }
+        match &self.task {
+            None => Ok(None),
+            Some(task) => {
+                let what = format!("find the history of task `{task}`: there is no {}", new.display());
+                Err(Error::new(ErrorKind::NoHistory, what))
+            }
+        }
+    }
+}
