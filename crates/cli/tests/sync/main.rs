@@ -20,6 +20,7 @@ mod older;
 mod outage;
 mod precheck;
 mod resume;
+mod reverse;
 mod secrets;
 mod stops;
 mod tls;

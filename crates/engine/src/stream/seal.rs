@@ -89,6 +89,7 @@ impl Apply<'_> {
         let flags = Flags {
             held_keys: held(&self.stats.held_keys),
             held_fields: held(&self.stats.held_fields),
+            exact: self.stats.exact.load(Relaxed),
             ..self.checkpoint.flags
         };
         let checkpoint = Checkpoint {

@@ -64,17 +64,19 @@ pub(crate) struct Flags {
     pub(crate) held_fields: bool,
     /// A command was refused behind what is covered here: both sides differ.
     pub(crate) broken: bool,
+    /// Deadlines that were there when the task began lack the grace: see `lift.rs`.
+    pub(crate) exact: bool,
 }
 
 impl Flags {
     fn bits(self) -> u8 {
-        let bits = [self.owner, self.held_keys, self.held_fields, self.broken];
+        let bits = [self.owner, self.held_keys, self.held_fields, self.broken, self.exact];
         bits.iter().enumerate().fold(0, |byte, (i, &bit)| byte | u8::from(bit) << i)
     }
 
     fn from_bits(byte: u8) -> Option<Self> {
         let bit = |i: u8| byte & 1 << i != 0;
-        let flags = Self { owner: bit(0), held_keys: bit(1), held_fields: bit(2), broken: bit(3) };
+        let flags = Self { owner: bit(0), held_keys: bit(1), held_fields: bit(2), broken: bit(3), exact: bit(4) };
         (flags.bits() == byte).then_some(flags)
     }
 }
@@ -84,6 +86,12 @@ const KEY: &[u8] = b"__keyferry_checkpoint:";
 /// The key of a task's checkpoint.
 pub(crate) fn key(task: &str) -> Vec<u8> {
     [KEY, task.as_bytes()].concat()
+}
+
+/// The key, on the source of a task, of the position from which it begins there: see `cutover/way_back.rs`. No task has a name
+/// with a colon.
+pub(crate) fn turn_key(task: &str) -> Vec<u8> {
+    [KEY, task.as_bytes(), b":turn"].concat()
 }
 
 /// Whether `key` is that of a checkpoint, of whatever task: a source may be the target of another one. It is not copied.
@@ -104,7 +112,7 @@ impl Checkpoint {
         source_db: 0,
         chosen: None,
         keys: 0,
-        flags: Flags { owner: false, held_keys: false, held_fields: false, broken: false },
+        flags: Flags { owner: false, held_keys: false, held_fields: false, broken: false, exact: false },
     };
 
     /// What stands for rules: never the number of a database, and the same only for the same rules, but by an accident
