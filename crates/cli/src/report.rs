@@ -72,6 +72,12 @@ impl Reporter {
         self.next.set(Some((at.max(Instant::now()) + self.every(), stats.mark())));
     }
 
+    /// Shows where one task ended in whose place another one begins.
+    pub(crate) fn turn(&self, stats: &Stats) {
+        let since = self.next.take().map_or_else(|| stats.mark(), |(_, since)| since);
+        self.show(&stats.progress(&since));
+    }
+
     /// Shows where it ended.
     pub(crate) fn last(&self, stats: &Stats) {
         let since = self.next.get().map_or_else(|| stats.mark(), |(_, since)| since);
@@ -195,6 +201,9 @@ pub(crate) fn summary(outcome: Outcome, stats: &Stats, took: Duration) -> String
         (Outcome::Copied, _) => "the full copy is complete",
         (Outcome::Synced, _) => "both sides are in step",
         (Outcome::CutOver, _) => "cut over: the target is the place to write",
+        (Outcome::TurnedRound, _) => {
+            "cut over: the target is the place to write; the way back has a position and is not followed, as asked"
+        }
         (Outcome::Interrupted, None) => "interrupted: the target holds an incomplete copy",
         (Outcome::Interrupted, Some(_)) if !stats.is_settled() => {
             "stopped before expiries were set right: they are still held on the target"

@@ -3,20 +3,20 @@
 use std::{
     future::pending,
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use keyferry_engine::{Limits, Outcome, Stats, load, run};
+use keyferry_engine::{Limits, Outcome, Stats, load, reversed, run};
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side, SyncSpec};
 use keyferry_net::Endpoint;
-use keyferry_precheck::Request;
+use keyferry_precheck::{Item, Request};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -46,13 +46,13 @@ pub(crate) fn main(args: SyncArgs) -> ExitCode {
     let reporter = Reporter::new(args.progress);
     logging::init(args.log_level, args.log_format, reporter.log_writer());
     let begun = Instant::now();
-    let stats = Arc::new(Stats::default());
-    match sync(&args, &stats, &reporter) {
+    let mut stats = Arc::new(Stats::default());
+    match sync(&args, &mut stats, &reporter) {
         Ok(outcome) => {
             say(&summary(outcome, &stats, begun.elapsed()));
             match outcome {
                 Outcome::Copied | Outcome::Synced | Outcome::CutOver => ExitCode::SUCCESS,
-                Outcome::Interrupted => ExitCode::from(INTERRUPTED),
+                Outcome::Interrupted | Outcome::TurnedRound => ExitCode::from(INTERRUPTED),
             }
         }
         Err(e) => {
@@ -77,8 +77,9 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "keyferry: {line}");
 }
 
-fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outcome> {
-    let source = match args.source.strip_prefix("file:") {
+/// `stats`: those of the task that ran last.
+fn sync(args: &SyncArgs, stats: &mut Arc<Stats>, reporter: &Reporter) -> Result<Outcome> {
+    let mut source = match args.source.strip_prefix("file:") {
         Some(path) => Source::File(path.trim_start_matches("//").into()),
         None => {
             let password = args.source_password_file.as_deref();
@@ -86,7 +87,7 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
         }
     };
     let password = args.target_password_file.as_deref();
-    let target = endpoint(Side::Target, &args.target, password, args.target_tls_ca.as_deref())?;
+    let mut target = endpoint(Side::Target, &args.target, password, args.target_tls_ca.as_deref())?;
     if matches!(source, Source::File(_)) && (args.stop_when_synced || target.db.is_some()) {
         let what = "load a file: there is nothing to follow, and its databases keep their numbers";
         return Err(Error::new(ErrorKind::BadUrl, what));
@@ -97,22 +98,9 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
     };
     let objects = args.chosen.objects(of_urls, args.on_conflict)?;
     let task = args.task.clone().unwrap_or_else(|| default_task(source.server(), &target));
-    let lock = TaskLock::take(args.state_dir.as_deref(), &task)?;
-    let history = Arc::new(History::open(lock.dir(), &task));
-    history.note(Entry::Started(Settings {
-        keyferry: env!("CARGO_PKG_VERSION").into(),
-        source: source.shown(),
-        target: target.to_string(),
-        rules: args.chosen.rules(of_urls),
-        on_conflict: format!("{:?}", args.on_conflict).to_lowercase(),
-        on_unsupported: format!("{:?}", args.on_unsupported).to_lowercase(),
-        restart: args.restart,
-    }));
-    stats.listen({
-        let history = Arc::clone(&history);
-        move |event| history.on_event(event)
-    });
-    let spec = SyncSpec {
+    let mut lock = TaskLock::take(args.state_dir.as_deref(), &task)?;
+    let mut rules = args.chosen.rules(of_urls);
+    let mut spec = SyncSpec {
         objects,
         on_conflict: args.on_conflict,
         on_unsupported: args.on_unsupported,
@@ -136,24 +124,98 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
     });
 
     // One thread: all parts of a stream take turns on it, and the servers' own work is far more than theirs.
+    let running = Arc::new(Mutex::new(Arc::clone(stats)));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .on_thread_park({
-            let stats = Arc::clone(stats);
-            rest(move || (stats.moved(), stats.asks()))
+            let running = Arc::clone(&running);
+            rest(move || running.lock().map_or((0, false), |stats| (stats.moved(), stats.asks())))
         })
         .build()
         .or_err(ErrorKind::Internal, || "start the runtime".into())?;
     let result = runtime.block_on(async {
-        let stop = CancellationToken::new();
         let mut signals = Signals::listen().or_err(ErrorKind::Internal, || "listen for signals".into())?;
+        let stop = CancellationToken::new();
+        let mut goes_on = false;
+        loop {
+            let task = Running {
+                source: &source,
+                target: &target,
+                spec: &spec,
+                rules: &rules,
+                skip: &skip,
+                goes_on,
+                dir: lock.dir(),
+            };
+            let outcome = task.run(stats, reporter, &mut signals, &stop).await?;
+            let (Outcome::TurnedRound, Source::Server(server)) = (outcome, &source) else { return Ok(outcome) };
+            if stop.is_cancelled() {
+                return Ok(outcome);
+            }
+            let turned = reversed(server, &target);
+            let odd = || Error::new(ErrorKind::Internal, "turn round: the rules have no inverse");
+            spec = spec.reversed().ok_or_else(odd)?;
+            tracing::info!(task = spec.task, source = %turned.0, target = %turned.1, "the other direction begins");
+            lock = TaskLock::take(Some(lock.dir()), &spec.task)?;
+            (source, target, goes_on) = (Source::Server(turned.0), turned.1, true);
+            rules.iter_mut().for_each(|rule| rule.push_str(" (the other way round)"));
+            reporter.turn(stats);
+            *stats = Arc::new(Stats::default());
+            if let Ok(mut running) = running.lock() {
+                *running = Arc::clone(stats);
+            }
+        }
+    });
+    // Not waited for: a name service that does not answer must not hold up the end.
+    runtime.shutdown_background();
+    reporter.last(stats);
+    result
+}
+
+/// One task of this process. Behind a cut-over another one may follow.
+struct Running<'a> {
+    source: &'a Source,
+    target: &'a Endpoint,
+    spec: &'a SyncSpec,
+    /// As options, for people.
+    rules: &'a [String],
+    skip: &'a [Item],
+    /// Something of it is there already.
+    goes_on: bool,
+    /// The state directory.
+    dir: &'a Path,
+}
+
+impl Running<'_> {
+    async fn run(
+        &self,
+        stats: &Arc<Stats>,
+        reporter: &Reporter,
+        signals: &mut Signals,
+        stop: &CancellationToken,
+    ) -> Result<Outcome> {
+        let Self { source, target, spec, rules, skip, goes_on, dir } = *self;
+        let history = Arc::new(History::open(dir, &spec.task));
+        history.note(Entry::Started(Settings {
+            keyferry: env!("CARGO_PKG_VERSION").into(),
+            source: source.shown(),
+            target: target.to_string(),
+            rules: rules.to_vec(),
+            on_conflict: format!("{:?}", spec.on_conflict).to_lowercase(),
+            on_unsupported: format!("{:?}", spec.on_unsupported).to_lowercase(),
+            restart: spec.restart,
+        }));
+        stats.listen({
+            let history = Arc::clone(&history);
+            move |event| history.on_event(event)
+        });
         let run = async {
-            match &source {
+            match source {
                 Source::Server(source) => {
-                    let reverse_task = default_task(Some(&target), source);
+                    let reverse_task = default_task(Some(target), source);
                     let request = Request {
                         source,
-                        target: &target,
+                        target,
                         objects: &spec.objects,
                         on_conflict: spec.on_conflict,
                         on_unsupported: spec.on_unsupported,
@@ -163,17 +225,17 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
                         spool_dir: &spec.spool_dir,
                         spool_limit: spec.spool_limit,
                         sample: SHORT_SAMPLE,
-                        skip: &skip,
+                        skip,
                     };
                     let before = BeforeStart::new(request, &history);
-                    run(source, &target, &spec, stats, &before, &stop).await
+                    run(source, target, spec, stats, &before, goes_on, stop).await
                 }
-                Source::File(path) => load(path, &target, &spec, stats, &stop).await,
+                Source::File(path) => load(path, target, spec, stats, stop).await,
             }
         };
         let watch = history.watch(stats);
         tokio::pin!(run, watch);
-        let mut server = Server::open(lock.dir(), &spec.task, stats);
+        let mut server = Server::open(dir, &spec.task, stats);
         let result = loop {
             tokio::select! {
                 biased;
@@ -195,13 +257,9 @@ fn sync(args: &SyncArgs, stats: &Arc<Stats>, reporter: &Reporter) -> Result<Outc
         if let Some(server) = server {
             server.finish().await;
         }
+        history.ended(&result, stats);
         result
-    });
-    // Not waited for: a name service that does not answer must not hold up the end.
-    runtime.shutdown_background();
-    history.ended(&result, stats);
-    reporter.last(stats);
-    result
+    }
 }
 
 /// Runs each time nothing is left to do but to wait. A busy server writes in many small pieces, and waking up for each

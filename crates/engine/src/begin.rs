@@ -3,6 +3,7 @@
 //!
 //! | checkpoint on the target | spool | source | then |
 //! |---|---|---|---|
+//! | none | | holds the turn of a cut-over | on from the source |
 //! | none | | | a full sync |
 //! | in the snapshot or the stream | holds it, and all of the snapshot | goes on at the spool's end, or cannot be reached | on from the spool |
 //! | in the stream | does not hold it | goes on at the checkpoint | on from the source |
@@ -14,7 +15,7 @@
 //! - A full sync again only goes to databases that hold nothing but what this task has written.
 
 use keyferry_keyspace::{ReplId, ReplOffset};
-use keyferry_model::{Error, ErrorKind, OnConflict, Result, Retry, SyncSpec, failpoint};
+use keyferry_model::{Error, ErrorKind, OnConflict, Result, Retry, Side, SyncSpec, failpoint};
 use keyferry_net::{Connection, Endpoint};
 use keyferry_spool::{self as spool, Handle, Head, Limits, Note, Opened, Spool};
 
@@ -26,6 +27,7 @@ use crate::{
 };
 
 mod full;
+mod turned;
 
 use full::Before;
 
@@ -47,8 +49,16 @@ pub(crate) struct Begun {
 enum Found {
     Nothing,
     Checkpoint(Box<Checkpoint>),
+    /// A cut-over has left the position at the source.
+    Turned(Box<Checkpoint>),
     /// Something that is not wanted any more.
     Forgotten,
+}
+
+/// The ends of the task that goes the other way. Each keeps its database, which may have another number on the other side.
+pub fn reversed(source: &Endpoint, target: &Endpoint) -> (Endpoint, Endpoint) {
+    let db = source.db.map(|db| target.db.unwrap_or(db));
+    (Endpoint { side: Side::Source, db, ..target.clone() }, Endpoint { side: Side::Target, ..source.clone() })
 }
 
 /// The two ends of a task and what is wanted.
@@ -73,7 +83,7 @@ impl<'a> Task<'a> {
     }
 
     /// What the checkpoint keeps of what is chosen.
-    fn chosen(&self) -> Option<u32> {
+    pub(crate) fn chosen(&self) -> Option<u32> {
         let objects = &self.spec.objects;
         let only_databases = objects.is_whole() && !objects.may_lack_keys();
         self.source.db.filter(|_| only_databases).or_else(|| Checkpoint::chosen_by(objects))
@@ -97,6 +107,7 @@ impl<'a> Task<'a> {
         let facts = checks::ask(&mut source_conn, &mut target_conn, source, target, &spec.objects).await?;
         let place = self.place();
         target_conn.command(&[b"SELECT", place.db.to_string().as_bytes()]).await?;
+        let turned = self.turned(&mut source_conn).await?;
         let found = match place.read(&mut target_conn).await {
             // It is not looked at: something is there.
             Err(e) if restart && matches!(e.kind(), ErrorKind::Checkpoint | ErrorKind::Broken) => Found::Forgotten,
@@ -106,7 +117,7 @@ impl<'a> Task<'a> {
                     let what = format!("go on: the task has begun with other databases, its position is in {db}");
                     return Err(Error::new(ErrorKind::Checkpoint, what));
                 }
-                _ => Found::Nothing,
+                _ => turned.filter(|_| !restart).map_or(Found::Nothing, |turn| Found::Turned(Box::new(turn))),
             },
             Ok(Some(_)) if restart => Found::Forgotten,
             Ok(Some(old)) => Found::Checkpoint(Box::new(old)),
@@ -115,10 +126,23 @@ impl<'a> Task<'a> {
             try_out(&mut target_conn).await?;
         }
         stats.keys_expected.set(facts.source_keys);
-        let forgotten = match found {
-            Found::Checkpoint(old) => return self.resume(facts, *old).await,
-            found => matches!(found, Found::Forgotten),
+        let forgotten = matches!(found, Found::Forgotten);
+        let old = match found {
+            Found::Turned(turn) => Some(self.adopt(&place, &mut target_conn, *turn).await?),
+            Found::Checkpoint(old) => Some(*old),
+            Found::Nothing | Found::Forgotten => None,
         };
+        if turned.is_some() && (old.is_some() || restart) {
+            self.forget_turn(&mut source_conn).await?;
+        }
+        if let Some(old) = old {
+            return self.resume(facts, old).await;
+        }
+        if !restart && place.has_turned(&mut target_conn).await? {
+            let what =
+                "begin: the task has been cut over to this target; what goes on is the task in the other direction";
+            return Err(Error::new(ErrorKind::NotEmpty, what));
+        }
         let ours = forgotten.then_some(place.db);
         let owner = match checks::target_is_empty(&mut target_conn, target, &spec.objects, ours).await {
             Ok(()) => true,

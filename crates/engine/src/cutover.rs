@@ -3,6 +3,7 @@
 //! | step | what it changes | how it is undone |
 //! |---|---|---|
 //! | `in_step` | nothing | |
+//! | `way_back` | only for a [task in the other direction](way_back): a link to the target | it is closed |
 //! | `grace` | deadlines on the target, and those that the stream writes | given back |
 //! | `pause_source` | the source takes no writes | ends by itself, or is ended |
 //! | `drain` | nothing | |
@@ -23,7 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side};
+use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side, failpoint};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -33,14 +34,16 @@ use tokio_util::sync::CancellationToken;
 mod desk;
 mod pause;
 mod ready;
+mod way_back;
 
 pub(crate) use desk::{Asked, Desk};
 pub use desk::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
 use pause::Pause;
 pub(crate) use ready::Ready;
+use ready::undo;
+use way_back::WayBack;
 
 use crate::{
-    Event,
     backoff::Backoff,
     begin::Task,
     checks::Facts,
@@ -55,8 +58,6 @@ pub(crate) const REST: Duration = Duration::from_secs(1);
 /// How often it is looked whether something has come true; in the pause, which is short.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_IN_PAUSE: Duration = Duration::from_millis(2);
-/// For changing the source back: as long as a clean stop may take.
-const UNDO: Duration = Duration::from_secs(3);
 /// How long a source must rest that refuses writes but for those in scripts, and in transactions that were begun before.
 const LEAK: Duration = Duration::from_millis(300);
 /// A source that has not moved for this long is written to by nobody, where nothing else can tell.
@@ -68,6 +69,8 @@ const ANSWERS: usize = 5;
 pub(crate) struct Cutover<'a> {
     pub(crate) task: Task<'a>,
     pub(crate) facts: &'a Facts,
+    /// The target held nothing but what is the task's own when that began.
+    pub(crate) owner: bool,
     /// Cancelled when all is ready for the last step: all parts come to their end then.
     pub(crate) done: &'a CancellationToken,
     /// Cancelled by the user.
@@ -141,10 +144,10 @@ impl<'a> Cutover<'a> {
             result = self.steps(&mut run) => result,
         };
         match result {
-            Ok(offset) => {
+            Ok((offset, back)) => {
                 run.begin(Step::Promote, "the position of the task is removed from the target");
                 self.done.cancel();
-                Some(Ready { task: self.task, run, offset })
+                Some(Ready { task: self.task, run, offset, back })
             }
             Err(error) => {
                 undo(&mut run, self.task, error).await;
@@ -153,20 +156,40 @@ impl<'a> Cutover<'a> {
         }
     }
 
-    /// All steps but the last; gives the offset behind the last write of the source.
-    async fn steps(&self, run: &mut Run) -> Result<u64> {
+    /// All steps but the last; gives the offset behind the last write of the source, and the way back where that is wanted.
+    async fn steps(&self, run: &mut Run) -> Result<(u64, Option<WayBack>)> {
         let stats = self.task.stats;
         let refused = |what: String| Error::new(ErrorKind::CutoverRefused, what);
         run.begin(Step::InStep, "until both sides are in step");
         if stats.control.is_paused() {
             return Err(refused("cut over: the task is paused".into()));
         }
-        if !self.until(run.spec.timeout, LOOK, || stats.is_in_step()).await {
+        // Deadlines that are still to get the grace cannot lose it.
+        if !self.until(run.spec.timeout, LOOK, || stats.is_in_step() && !stats.exact.load(Relaxed)).await {
             let what = format!("wait until both sides are in step: they were not for {:?}", run.spec.timeout);
             return Err(refused(what));
         }
         let pause = Pause::choose(self.task.source, &self.facts.source, run.spec.source_pause).await?;
         run.say(StepState::Done, "");
+        if !run.spec.reverse {
+            return Ok((self.switch(run, &pause).await?, None));
+        }
+        run.begin(Step::WayBack, "until the other direction is possible");
+        let opened = timeout(run.spec.timeout, WayBack::open(self.task, self.owner, &pause)).await;
+        let late = |_| refused(format!("prepare the way back: it took longer than {:?}", run.spec.timeout));
+        let (mut back, words) = opened.map_err(late)??;
+        run.say(StepState::Done, words);
+        let offset = tokio::select! {
+            biased;
+            error = back.keep() => Err(error),
+            offset = self.switch(run, &pause) => offset,
+        }?;
+        Ok((offset, Some(back)))
+    }
+
+    /// From the grace on; gives the offset behind the last write of the source.
+    async fn switch(&self, run: &mut Run, pause: &Pause) -> Result<u64> {
+        let stats = self.task.stats;
         let generation = stats.generation.get();
         self.lower_grace(run).await?;
 
@@ -190,6 +213,7 @@ impl<'a> Cutover<'a> {
                 run.until = Instant::now() + run.spec.timeout;
             }
         }
+        failpoint("source-paused");
         run.say(StepState::Done, format!("to allow writes again: {}", pause.command_to_end()));
 
         run.begin(Step::Drain, "until all that the source has written is on the target");
@@ -203,6 +227,7 @@ impl<'a> Cutover<'a> {
             let now = Instant::now();
             if stats.applied.get() >= offset && now < run.until {
                 run.say(StepState::Done, format!("offset {offset}"));
+                failpoint("drained");
                 return Ok(offset);
             }
             if now >= end {
@@ -348,35 +373,4 @@ impl<'a> Cutover<'a> {
             false => Err(Error::new(ErrorKind::Lost(Side::Source), "ask the source: it has another history now")),
         }
     }
-}
-
-/// Takes back what was changed, and says why.
-async fn undo(run: &mut Run, task: Task<'_>, error: Error) {
-    run.say(StepState::Failed, error.to_string());
-    task.stats.control.lower.store(false, Relaxed);
-    let mut left = String::new();
-    if let Some(pause) = &run.pause {
-        let ended = timeout(UNDO, pause.end(task.source)).await;
-        let words = match &ended {
-            Ok(Ok(())) => "writes are allowed at the source".to_owned(),
-            Ok(Err(e)) => format!("the source could not be told to allow writes ({e})"),
-            Err(_) => "the source did not answer when it was told to allow writes".to_owned(),
-        };
-        if !matches!(ended, Ok(Ok(()))) {
-            left = format!("; {words}: look whether it does; to allow them: {}", pause.command_to_end());
-        }
-        run.say(StepState::Undone, words);
-    } else if run.lowered {
-        run.say(StepState::Undone, "deadlines get the whole grace again");
-    }
-    let kind = match error.kind() {
-        ErrorKind::CutoverUnknown => ErrorKind::CutoverUnknown,
-        _ if run.pause.is_none() && !run.lowered => ErrorKind::CutoverRefused,
-        _ => ErrorKind::CutoverUndone,
-    };
-    let what = format!("cut over from {} to {}{left}", task.source, task.target);
-    let error = Error::new(kind, what).caused_by(error);
-    tracing::warn!(error = %error, "the cut-over is undone");
-    task.stats.tell(Event::CutoverUndone(&error));
-    let _ = run.events.try_send(CutoverEvent::Failed(error));
 }

@@ -2,24 +2,32 @@
 
 use std::time::Duration;
 
-use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side};
+use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side, failpoint};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::{backoff::Backoff, begin::Task, checks::Facts, cutover::Ready, run::drained, target::shift};
+use crate::{
+    backoff::Backoff,
+    begin::Task,
+    checks::Facts,
+    cutover::Ready,
+    run::drained,
+    target::{Turn, shift},
+};
 
 /// Taking the grace off is given up behind this: what keeps it only lives longer.
 const TIDY: Duration = Duration::from_secs(60);
 
 impl Task<'_> {
     /// Removes the position of the task, which has ended. `false` when it was asked to stop. `asked`: the run of the target
-    /// that was asked to, whatever has become of that.
+    /// that was asked to, whatever has become of that. `turn`: what is put there in the same step.
     ///
     /// Errors: `Lost` when the target no longer has all that it has answered: there is more to do.
     pub(crate) async fn forget(
         &self,
         epoch: u64,
         asked: &mut Option<String>,
+        turn: Option<&Turn>,
         stop: &CancellationToken,
     ) -> Result<bool> {
         let place = self.place();
@@ -27,7 +35,7 @@ impl Task<'_> {
         loop {
             let forgotten = tokio::select! {
                 biased;
-                forgotten = place.forget(epoch, self.stats.applied.get(), asked) => forgotten,
+                forgotten = place.forget(epoch, self.stats.applied.get(), asked, turn) => forgotten,
                 () = drained(stop) => return Ok(false),
             };
             let error = match forgotten {
@@ -56,10 +64,20 @@ impl Task<'_> {
         stop: &CancellationToken,
     ) -> Result<Option<Ready<'a>>> {
         let mut asked = None;
+        let time_left = ready.time_left();
         let late = || Error::new(ErrorKind::Lost(Side::Target), "end the task: the target did not answer in time");
-        let forgotten = timeout(ready.time_left(), self.forget(epoch, &mut asked, stop)).await;
+        let mut turn = None;
+        let last = async {
+            turn = ready.turn().await?;
+            self.forget(epoch, &mut asked, turn.as_ref(), stop).await
+        };
+        let forgotten = timeout(time_left, last).await;
         let result = match forgotten.unwrap_or_else(|_| Err(late())) {
             Ok(true) => {
+                failpoint("turned");
+                if let Some(turn) = &turn {
+                    ready.settle_old_side(turn).await;
+                }
                 ready.promoted();
                 return Ok(Some(ready));
             }

@@ -28,6 +28,7 @@ mod stats;
 mod stream;
 mod target;
 
+pub use begin::reversed;
 pub use control::{Control, Limits};
 pub use cutover::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
 pub use event::{Begun, Counts, Event};

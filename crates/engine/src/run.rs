@@ -26,7 +26,7 @@ use crate::{
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::{Standing, lock},
-    target::Settler,
+    target::{Lifter, Settler},
 };
 
 /// Chunks between spool and decoder: up to 1 MiB each when they come from the disk.
@@ -57,6 +57,8 @@ pub enum Outcome {
     Interrupted,
     /// The target is the place to write now.
     CutOver,
+    /// Likewise, and the task in the other direction can begin: [`SyncSpec::reversed`].
+    TurnedRound,
 }
 
 /// Has the last word before a task begins anew: when both sides have answered all else, and before anything is written.
@@ -66,18 +68,19 @@ pub trait Gate {
 }
 
 /// Copies everything and follows every change until `stop` is cancelled or the spec says that it is done. Goes on where an
-/// earlier run of the same task has ended.
+/// earlier run of the same task has ended. `goes_on`: there is such a one, and nothing is to be begun anew.
 pub async fn run(
     source: &Endpoint,
     target: &Endpoint,
     spec: &SyncSpec,
     stats: &Stats,
     gate: &dyn Gate,
+    goes_on: bool,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
     let holder = RandomState::new().build_hasher().finish();
     let task = Task { source, target, spec, stats, gate, holder };
-    ended(stats, Box::pin(task.run(stop)).await)
+    ended(stats, Box::pin(task.run(goes_on, stop)).await)
 }
 
 /// Shows how a task has ended.
@@ -100,11 +103,11 @@ pub(crate) async fn drained(stop: &CancellationToken) {
 }
 
 impl Task<'_> {
-    async fn run(&self, stop: &CancellationToken) -> Result<Outcome> {
+    async fn run(&self, goes_on: bool, stop: &CancellationToken) -> Result<Outcome> {
         let mut backoff = Backoff::new(self.spec.retry_window);
         let mut restart = self.spec.restart;
-        // Something of this process is on the target.
-        let mut wrote = false;
+        // Something of this task is on the target.
+        let mut wrote = goes_on;
         loop {
             // What begins anew may empty the target: that is writing, too.
             tokio::select! {
@@ -239,12 +242,22 @@ impl Task<'_> {
             hold,
             owns_keys: checkpoint.flags.owner,
         };
+        let lifter = Lifter {
+            source,
+            target: self.target,
+            stats,
+            objects: &spec.objects,
+            grace: spec.ttl_grace,
+            retry_window: spec.retry_window,
+            stop: &done,
+        };
         let work = async {
             tokio::try_join!(
                 receiver.run(link),
                 sessions.run(conn, checkpoint, reader),
                 settler.run(),
                 tend(&handle, stats, &done),
+                lifter.run(),
                 follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
             )
         };
@@ -252,7 +265,7 @@ impl Task<'_> {
         let parts = async {
             let ended = tokio::select! {
                 biased;
-                result = work => Some(result.map(|ends| (ends.0, ends.4))),
+                result = work => Some(result.map(|ends| (ends.0, ends.5))),
                 () = drained(stop) => None,
             };
             over.cancel();
@@ -263,7 +276,8 @@ impl Task<'_> {
             if spec.full_only {
                 return None;
             }
-            let cutover = Cutover { task: *self, facts: &facts, done: &done, stop, over: &over };
+            let owner = checkpoint.flags.owner;
+            let cutover = Cutover { task: *self, facts: &facts, owner, done: &done, stop, over: &over };
             cutover.run().await
         };
         let (ended, mut ready) = tokio::join!(parts, cutover);
@@ -288,12 +302,12 @@ impl Task<'_> {
             let Some(ready) = self.promote(epoch.get(), ready, stop).await? else {
                 return Ok(Some(Outcome::Interrupted));
             };
-            failpoint("task-forgotten");
             if let Err(e) = spool::remove(&spec.spool_dir) {
                 tracing::warn!(error = %e, "the spool is not needed any more, and cannot be removed");
             }
+            let outcome = if ready.turns_round() { Outcome::TurnedRound } else { Outcome::CutOver };
             ready.release(stop).await;
-            return Ok(Some(Outcome::CutOver));
+            return Ok(Some(outcome));
         }
         let (source_is_back, in_step) = ended?;
         let outcome = match in_step {
@@ -303,7 +317,7 @@ impl Task<'_> {
             false => Outcome::Copied,
         };
         // Nothing is left to go on with.
-        if !self.forget(epoch.get(), &mut None, stop).await? {
+        if !self.forget(epoch.get(), &mut None, None, stop).await? {
             return Ok(Some(Outcome::Interrupted));
         }
         failpoint("task-forgotten");

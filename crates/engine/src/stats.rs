@@ -73,6 +73,8 @@ pub struct Stats {
     pub(crate) position: Counter,
     /// A command of a batch was refused, and the rest of it applied.
     pub(crate) broken: AtomicBool,
+    /// Deadlines that were on the target before the task lack the grace: see `target/lift.rs`.
+    pub(crate) exact: AtomicBool,
     /// Bytes of the log on disk.
     pub(crate) spooled: Counter,
     /// The connection to a side is lost, and tried again.
@@ -201,6 +203,7 @@ impl Stats {
         self.field_deadlines.fetch_or(self.held_fields.load(Relaxed) || flags.held_fields, Relaxed);
         self.held_keys.store(holding || flags.held_keys, Relaxed);
         self.held_fields.store(if holding { self.field_deadlines.load(Relaxed) } else { flags.held_fields }, Relaxed);
+        self.exact.store(flags.exact, Relaxed);
         self.held_seq.set(0);
         self.said_holding.store(flags.holding, Relaxed);
         self.settled.store(false, Relaxed);

@@ -108,6 +108,14 @@ impl Objects {
         self.leaves_out_types() || !self.commands.is_empty()
     }
 
+    /// The rules of the way back: what they choose of the target is what these choose of the source. `None` where that cannot be
+    /// said exactly: with new names, and where types or commands are left out, since the target lacks what they stand for.
+    pub fn reversed(&self) -> Option<Self> {
+        let invertible = self.renamed.is_empty() && !self.may_lack_keys();
+        let turned = |databases: &Vec<(u32, u32)>| databases.iter().map(|&(from, to)| (to, from)).collect();
+        invertible.then(|| Self { databases: self.databases.as_ref().map(turned), ..self.clone() })
+    }
+
     fn leaves_out_types(&self) -> bool {
         self.kinds != Kinds::ALL
     }

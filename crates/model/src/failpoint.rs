@@ -60,6 +60,22 @@ pub const FAILPOINTS: &[&str] = &[
     "task-forgotten",
 ];
 
+/// The names of the places within a cut-over, in their order. They are reached in `crates/cli/tests/sync/reverse.rs`.
+pub const CUTOVER_FAILPOINTS: &[&str] = &[
+    // `engine/src/cutover.rs`: the source may be paused; nobody writes there, and all is on the target.
+    "source-paused",
+    "drained",
+    // `engine/src/cutover/way_back.rs`: the place from which the way back goes on is known.
+    "turn-marked",
+    // `engine/src/ending.rs`: the target is the place to write.
+    "turned",
+    // `engine/src/cutover/way_back.rs`: the source takes writes again; its deadlines are later by the grace.
+    "source-released",
+    "lifted",
+    // `engine/src/begin/turned.rs`: the position of the way back is on its own target.
+    "turn-adopted",
+];
+
 /// Kills this process when the environment asks for it to die here, and now.
 #[inline]
 pub fn failpoint(name: &'static str) {
@@ -90,7 +106,10 @@ mod chosen {
     static REACHED: AtomicU64 = AtomicU64::new(0);
 
     pub(super) fn reached(name: &str) {
-        debug_assert!(super::FAILPOINTS.contains(&name), "{name} is not in the list");
+        debug_assert!(
+            super::FAILPOINTS.contains(&name) || super::CUTOVER_FAILPOINTS.contains(&name),
+            "{name} is not in the list"
+        );
         let Some((chosen, n)) = &*CHOSEN else { return };
         if chosen == name && REACHED.fetch_add(1, Relaxed) + 1 == *n {
             // The kernel does not come back from here: nothing is flushed, closed in order or unwound.

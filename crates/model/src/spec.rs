@@ -87,6 +87,36 @@ pub struct SyncSpec {
     pub spool_limit: Option<u64>,
 }
 
+/// The end of the name of a task that goes the other way than the one without it.
+const REVERSE: &str = "-reverse";
+
+/// The name of the task that goes the other way than `task`.
+pub fn reverse_task(task: &str) -> String {
+    match task.strip_suffix(REVERSE).filter(|name| !name.is_empty()) {
+        Some(name) => name.to_owned(),
+        None => format!("{task}{REVERSE}"),
+    }
+}
+
+impl SyncSpec {
+    /// The task that goes on from the target to the source once the target is the place to write; and of that one the first
+    /// one again. It never copies everything: its target is the only other copy. `None` when its rules cannot be said.
+    pub fn reversed(&self) -> Option<Self> {
+        let task = reverse_task(&self.task);
+        Some(Self {
+            objects: self.objects.reversed()?,
+            on_conflict: OnConflict::Abort,
+            full_only: false,
+            stop_when_synced: false,
+            on_lost_backlog: OnLostBacklog::Stop,
+            restart: false,
+            spool_dir: self.spool_dir.with_file_name(format!("{task}.spool")),
+            task,
+            ..self.clone()
+        })
+    }
+}
+
 /// What happens when the source no longer has what is needed to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnLostBacklog {

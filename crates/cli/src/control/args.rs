@@ -60,6 +60,10 @@ pub(crate) struct CutoverArgs {
     /// For how long writes are paused at SOURCE, from 2s on; or `manual`, when the writers are stopped by hand.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = source_pause)]
     pub(crate) source_pause: SourcePause,
+    /// Follow TARGET from then on and write to SOURCE, so that there is a way back: as task NAME-reverse, and from such a task
+    /// as NAME again.
+    #[arg(long)]
+    pub(crate) reverse: bool,
     /// Form of what is printed on stdout: words as they come, or the report as JSON.
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) output: Output,

@@ -50,7 +50,11 @@ pub(super) fn run(command: &Command) -> Result<ExitCode> {
 /// Follows a cut-over to its end. Each step is shown as it comes, on stderr when the report is for a script.
 fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let request = Request::Cutover { timeout_ms: ms(args.timeout), source_pause_ms: args.source_pause.0.map(ms) };
+    let request = Request::Cutover {
+        timeout_ms: ms(args.timeout),
+        source_pause_ms: args.source_pause.0.map(ms),
+        reverse: args.reverse,
+    };
     let mut talk = Talk::begin(&args.task, &request)?;
     // It ends by itself, and how is what was asked for.
     talk.wait_for_ever()?;
@@ -71,11 +75,14 @@ fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
                     None => steps.push(news),
                 }
             }
-            Reply::CutOver { write_pause_ms, offset, unpause } => {
+            Reply::CutOver { write_pause_ms, offset, unpause, reverse_task } => {
                 let text = match args.output {
-                    Output::Text => show::cut_over(write_pause_ms, offset, &unpause, args.source_pause.0),
+                    Output::Text => {
+                        let after = show::behind(&unpause, args.source_pause.0, reverse_task.as_deref());
+                        format!("{}\n{after}", show::cut_over(write_pause_ms, offset))
+                    }
                     Output::Json => {
-                        let report = Report { write_pause_ms, offset, steps, unpause };
+                        let report = Report { write_pause_ms, offset, steps, unpause, reverse_task };
                         serde_json::to_string(&report).unwrap_or_default()
                     }
                 };

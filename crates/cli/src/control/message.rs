@@ -56,6 +56,9 @@ pub(super) enum Request {
         timeout_ms: u64,
         /// `null`: the writers are stopped by hand.
         source_pause_ms: Option<u64>,
+        /// The task goes on in the other direction.
+        #[serde(default)]
+        reverse: bool,
     },
 }
 
@@ -72,6 +75,8 @@ pub(super) enum Reply {
         offset: u64,
         /// What allows writes at the source again, before they are by themselves.
         unpause: String,
+        /// The task that goes on in the other direction.
+        reverse_task: Option<String>,
     },
     /// What was wanted cannot be had.
     Error {
@@ -99,6 +104,7 @@ pub(super) struct Report {
     pub(super) offset: u64,
     pub(super) steps: Vec<StepNews>,
     pub(super) unpause: String,
+    pub(super) reverse_task: Option<String>,
 }
 
 /// What has become of a step.

@@ -14,8 +14,8 @@ use std::{
     time::Duration,
 };
 
-use keyferry_engine::{CutoverEvent, CutoverSpec, Limits, Mark, Stats};
-use keyferry_model::{Error, ErrorKind, Result, ResultExt as _};
+use keyferry_engine::{CutoverEvent, CutoverReport, CutoverSpec, Limits, Mark, Stats};
+use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, reverse_task};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{UnixListener, UnixSocket, UnixStream},
@@ -28,6 +28,7 @@ use super::{
     message::{MAX_REQUEST, Message, Reply, Request, Status, StepNews, VERSION, Version},
     socket::Address,
 };
+use crate::task_lock::TaskLock;
 
 /// Clients at once: a few people and their scripts.
 const CLIENTS: usize = 16;
@@ -52,6 +53,7 @@ pub(crate) struct Server {
 /// What each client's task needs.
 struct Shared {
     task: String,
+    dir: PathBuf,
     stats: Arc<Stats>,
     ended: CancellationToken,
 }
@@ -62,7 +64,8 @@ impl Server {
     pub(crate) fn open(dir: &Path, task: &str, stats: &Arc<Stats>) -> Option<Self> {
         match listen(dir, task) {
             Ok((listener, path)) => {
-                let shared = Shared { task: task.into(), stats: Arc::clone(stats), ended: CancellationToken::new() };
+                let (dir, task_name) = (dir.to_owned(), task.to_owned());
+                let shared = Shared { task: task_name, dir, stats: Arc::clone(stats), ended: CancellationToken::new() };
                 tracing::info!(task, socket = %path.display(), "the task can be talked to");
                 Some(Self { listener, path, clients: JoinSet::new(), shared: Arc::new(shared) })
             }
@@ -194,10 +197,15 @@ impl Client {
                 });
                 self.say_status(&self.shared.stats.mark()).await
             }
-            Request::Cutover { timeout_ms, source_pause_ms } => {
+            Request::Cutover { timeout_ms, source_pause_ms, reverse } => {
+                // The other task is to begin in this process.
+                if reverse && let Err(e) = TaskLock::take(Some(&self.shared.dir), &reverse_task(&self.shared.task)) {
+                    return self.say(Reply::from(&e)).await;
+                }
                 let spec = CutoverSpec {
                     timeout: Duration::from_millis(timeout_ms),
                     source_pause: source_pause_ms.map(Duration::from_millis),
+                    reverse,
                 };
                 self.cut_over(spec).await
             }
@@ -225,8 +233,8 @@ impl Client {
                     (Reply::Step(StepNews { step, state, ms: ms(took), detail }), false)
                 }
                 Some(CutoverEvent::Done(report)) => {
-                    let write_pause_ms = ms(report.write_pause);
-                    (Reply::CutOver { write_pause_ms, offset: report.offset, unpause: report.unpause }, true)
+                    let CutoverReport { write_pause, offset, unpause, reverse_task } = report;
+                    (Reply::CutOver { write_pause_ms: ms(write_pause), offset, unpause, reverse_task }, true)
                 }
                 Some(CutoverEvent::Failed(error)) => (Reply::from(&error), true),
                 None => {

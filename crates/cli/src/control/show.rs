@@ -55,15 +55,23 @@ pub(super) fn step(news: &StepNews) -> String {
 }
 
 /// The last words of a cut-over that was done.
-pub(super) fn cut_over(write_pause_ms: u64, offset: u64, unpause: &str, pause: Option<Duration>) -> String {
-    let after = match pause {
-        Some(time) => format!(
+pub(super) fn cut_over(write_pause_ms: u64, offset: u64) -> String {
+    format!("cut over at offset {offset}, with a write pause of {write_pause_ms} ms: write to the target now.")
+}
+
+/// How it stands with the old side then.
+pub(super) fn behind(unpause: &str, pause: Option<Duration>, reverse_task: Option<&str>) -> String {
+    match (reverse_task, pause) {
+        (Some(task), _) => format!(
+            "The old side follows from now on, as task {task}, in the same process. Keep the writers away from it; its clients were \
+             sent away. Should that process end: keyferry sync NEW OLD --task {task} --on-lost-backlog stop"
+        ),
+        (None, Some(time)) => format!(
             "The source takes no writes for up to {} s more, so that late writers are noticed. To allow them before: {unpause}",
             time.as_secs()
         ),
-        None => "Keep the writers away from the source.".into(),
-    };
-    format!("cut over at offset {offset}, with a write pause of {write_pause_ms} ms: write to the target now.\n{after}")
+        (None, None) => "Keep the writers away from the source.".into(),
+    }
 }
 
 fn limits(bounds: &Bounds) -> Option<String> {

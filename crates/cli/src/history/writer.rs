@@ -142,7 +142,7 @@ impl History {
         let state = match result {
             Ok(Outcome::Copied) => "copied",
             Ok(Outcome::Synced) => "synced",
-            Ok(Outcome::CutOver) => "cut_over",
+            Ok(Outcome::CutOver | Outcome::TurnedRound) => "cut_over",
             Ok(Outcome::Interrupted) => "interrupted",
             Err(_) => "failed",
         };

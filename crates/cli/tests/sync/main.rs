@@ -21,6 +21,7 @@ mod outage;
 mod precheck;
 mod report;
 mod resume;
+mod reverse;
 mod secrets;
 mod stops;
 mod tls;

@@ -17,6 +17,8 @@ pub struct CutoverSpec {
     pub timeout: Duration,
     /// For how long writes are paused at the source; `None`: the user stops the writers.
     pub source_pause: Option<Duration>,
+    /// The task goes on in the other direction then.
+    pub reverse: bool,
 }
 
 /// The steps of a cut-over, in their order.
@@ -24,6 +26,8 @@ pub struct CutoverSpec {
 pub enum Step {
     /// Until both sides are in step.
     InStep,
+    /// What the task in the other direction needs is there.
+    WayBack,
     /// Deadlines on the target come close to those at the source.
     Grace,
     /// Nobody writes to the source any more.
@@ -39,6 +43,7 @@ impl Step {
     pub fn name(self) -> &'static str {
         match self {
             Self::InStep => "in_step",
+            Self::WayBack => "way_back",
             Self::Grace => "grace",
             Self::PauseSource => "pause_source",
             Self::Drain => "drain",
@@ -95,6 +100,8 @@ pub struct CutoverReport {
     pub offset: u64,
     /// How writes are allowed at the source again, before they are by themselves.
     pub unpause: String,
+    /// The task that goes on in the other direction.
+    pub reverse_task: Option<String>,
 }
 
 /// A cut-over that was asked for.

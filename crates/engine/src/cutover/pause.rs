@@ -87,6 +87,24 @@ impl Pause {
         }
     }
 
+    /// Asks, without changing anything, whether clients may be sent away.
+    pub(super) async fn try_out_end(&self, conn: &mut Connection) -> Result<()> {
+        match self {
+            Self::Manual => Ok(()),
+            _ => conn.command(&[b"CLIENT", b"KILL", b"TYPE", b"pubsub", b"ADDR", b"0.0.0.0:0"]).await.map(drop),
+        }
+    }
+
+    /// Closes the connections of all clients, and allows writes again: what they wait with is never executed.
+    pub(super) async fn end_without_clients(&self, endpoint: &Endpoint) -> Result<()> {
+        if *self == Self::Manual {
+            return Ok(());
+        }
+        let mut conn = Connection::open(endpoint).await?;
+        conn.command(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]).await?;
+        self.end(endpoint).await
+    }
+
     /// What a person sends to the source to allow writes again.
     pub(super) fn command_to_end(&self) -> String {
         match self {

@@ -1,25 +1,63 @@
-//! A cut-over whose last step is to be done, or has been.
+//! A cut-over whose last step is to be done, or has been, or never will.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
-use keyferry_model::{Error, ErrorKind, Result};
-use tokio::time::sleep;
+use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{CutoverEvent, CutoverReport, Pause, Run, StepState, undo};
-use crate::{Event, begin::Task};
+use super::{CutoverEvent, CutoverReport, Pause, Run, StepState, WayBack};
+use crate::{Event, begin::Task, target::Turn};
+
+/// For lifting the deadlines of the old side: some million keys. Nobody writes meanwhile, so what is not done by then is done
+/// while the other task runs.
+const SETTLE: Duration = Duration::from_secs(10);
+/// For changing the source back: as long as a clean stop may take.
+const UNDO: Duration = Duration::from_secs(3);
 
 /// Nobody writes to the source, and all that it has is on the target.
 pub(crate) struct Ready<'a> {
     pub(super) task: Task<'a>,
     pub(super) run: Run,
     pub(super) offset: u64,
+    /// For a task that goes on in the other direction.
+    pub(super) back: Option<WayBack>,
 }
 
 impl Ready<'_> {
     /// How much time is left for the last step.
     pub(crate) fn time_left(&self) -> Duration {
         self.run.until.saturating_duration_since(Instant::now())
+    }
+
+    pub(crate) fn turns_round(&self) -> bool {
+        self.back.is_some()
+    }
+
+    /// What is put on the target with the last step, and where, when the task goes on in the other direction.
+    ///
+    /// Errors: `Lost` of the target: the cut-over is undone, and the task goes on.
+    pub(crate) async fn turn(&mut self) -> Result<Option<Turn>> {
+        let Some(back) = &mut self.back else { return Ok(None) };
+        let context = || "end the task: the place was not found from which the way back goes on".to_owned();
+        back.turn(self.task).await.map(Some).or_err(ErrorKind::Lost(Side::Target), context)
+    }
+
+    /// Brings the old side to where the task in the other direction can write to it.
+    pub(crate) async fn settle_old_side(&self, turn: &Turn) {
+        let (Some(pause), Some(back)) = (&self.run.pause, &self.back) else { return };
+        let settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn)).await;
+        let late = |_| Err(Error::new(ErrorKind::Timeout(Side::Source), "it has taken too long"));
+        if let Err(e) = settled.unwrap_or_else(late) {
+            tracing::warn!(
+                error = %e,
+                to_allow_writes = pause.command_to_end(),
+                "the old side is not ready for the way back: what has run out there meanwhile may differ"
+            );
+        }
     }
 
     /// The last step is done: says so.
@@ -29,6 +67,7 @@ impl Ready<'_> {
             write_pause: self.run.paused_at.elapsed(),
             offset: self.offset,
             unpause: self.run.pause.as_ref().map(Pause::command_to_end).unwrap_or_default(),
+            reverse_task: self.back.as_ref().map(|back| back.name().to_owned()),
         };
         tracing::info!(
             write_pause_ms = report.write_pause.as_millis() as u64,
@@ -43,6 +82,9 @@ impl Ready<'_> {
 
     /// Sets the source back where its pause does not end by itself, when the time for it is over or `stop` is cancelled.
     pub(crate) async fn release(self, stop: &CancellationToken) {
+        if self.back.is_some() {
+            return;
+        }
         let (Some(pause @ Pause::Replicas { .. }), Some(time)) = (&self.run.pause, self.run.spec.source_pause) else {
             return;
         };
@@ -69,4 +111,35 @@ impl Ready<'_> {
         }
         undo(&mut self.run, self.task, Error::new(kind, why)).await;
     }
+}
+
+/// Takes back what was changed, and says why.
+pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error) {
+    run.say(StepState::Failed, error.to_string());
+    task.stats.control.lower.store(false, Relaxed);
+    let mut left = String::new();
+    if let Some(pause) = &run.pause {
+        let ended = timeout(UNDO, pause.end(task.source)).await;
+        let words = match &ended {
+            Ok(Ok(())) => "writes are allowed at the source".to_owned(),
+            Ok(Err(e)) => format!("the source could not be told to allow writes ({e})"),
+            Err(_) => "the source did not answer when it was told to allow writes".to_owned(),
+        };
+        if !matches!(ended, Ok(Ok(()))) {
+            left = format!("; {words}: look whether it does; to allow them: {}", pause.command_to_end());
+        }
+        run.say(StepState::Undone, words);
+    } else if run.lowered {
+        run.say(StepState::Undone, "deadlines get the whole grace again");
+    }
+    let kind = match error.kind() {
+        ErrorKind::CutoverUnknown => ErrorKind::CutoverUnknown,
+        _ if run.pause.is_none() && !run.lowered => ErrorKind::CutoverRefused,
+        _ => ErrorKind::CutoverUndone,
+    };
+    let what = format!("cut over from {} to {}{left}", task.source, task.target);
+    let error = Error::new(kind, what).caused_by(error);
+    tracing::warn!(error = %error, "the cut-over is undone");
+    task.stats.tell(Event::CutoverUndone(&error));
+    let _ = run.events.try_send(CutoverEvent::Failed(error));
 }

@@ -50,6 +50,17 @@ pub(crate) async fn psync(endpoint: &Endpoint, position: Option<(ReplId, ReplOff
     Ok(Link { stream, first, start })
 }
 
+/// Asks for a snapshot that is not wanted: a server begins its backlog with its first replica. It may be dropped as soon as
+/// there is one.
+///
+/// Errors: those of [`Connection::open`].
+pub(crate) async fn ask_for_backlog(endpoint: &Endpoint) -> Result<Connection> {
+    let mut conn = Connection::open(endpoint).await?;
+    announce(&mut conn).await?;
+    conn.send(&[b"PSYNC", b"?", b"-1"]).await?;
+    Ok(conn)
+}
+
 /// Says what this replica can do. None of it is needed by the source: errors of old servers are not fatal.
 async fn announce(conn: &mut Connection) -> Result<()> {
     // Port 0 says that nobody can connect to this replica, so that no sentinel takes it for a candidate.

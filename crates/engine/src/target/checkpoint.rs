@@ -72,17 +72,26 @@ pub(crate) struct Flags {
     pub(crate) broken: bool,
     /// The target is far behind: deadlines are being held, and none is settled.
     pub(crate) holding: bool,
+    /// Deadlines that were there when the task began lack the grace: see `lift.rs`.
+    pub(crate) exact: bool,
 }
 
 impl Flags {
     fn bits(self) -> u8 {
-        let bits = [self.owner, self.held_keys, self.held_fields, self.broken, self.holding];
+        let bits = [self.owner, self.held_keys, self.held_fields, self.broken, self.holding, self.exact];
         bits.iter().enumerate().fold(0, |byte, (i, &bit)| byte | u8::from(bit) << i)
     }
 
     fn from_bits(byte: u8) -> Option<Self> {
         let bit = |i: u8| byte & 1 << i != 0;
-        let flags = Self { owner: bit(0), held_keys: bit(1), held_fields: bit(2), broken: bit(3), holding: bit(4) };
+        let flags = Self {
+            owner: bit(0),
+            held_keys: bit(1),
+            held_fields: bit(2),
+            broken: bit(3),
+            holding: bit(4),
+            exact: bit(5),
+        };
         (flags.bits() == byte).then_some(flags)
     }
 }
@@ -92,6 +101,12 @@ const KEY: &[u8] = b"__keyferry_checkpoint:";
 /// The key of a task's checkpoint.
 pub(crate) fn key(task: &str) -> Vec<u8> {
     [KEY, task.as_bytes()].concat()
+}
+
+/// The key, on the source of a task, of the position from which it begins there: see `cutover/way_back.rs`. No task has a name
+/// with a colon.
+pub(crate) fn turn_key(task: &str) -> Vec<u8> {
+    [KEY, task.as_bytes(), b":turn"].concat()
 }
 
 /// Whether `key` is that of a checkpoint, of whatever task: a source may be the target of another one. It is not copied.
@@ -113,7 +128,14 @@ impl Checkpoint {
         chosen: None,
         keys: 0,
         counts: Some(Counts::NONE),
-        flags: Flags { owner: false, held_keys: false, held_fields: false, broken: false, holding: false },
+        flags: Flags {
+            owner: false,
+            held_keys: false,
+            held_fields: false,
+            broken: false,
+            holding: false,
+            exact: false,
+        },
     };
 
     /// What stands for rules: never the number of a database, and the same only for the same rules, but by an accident

@@ -9,7 +9,7 @@
 //! - Where `n` is not the number of the last batch, one before it is missing: nobody goes on from there.
 
 use keyferry_keyspace::info;
-use keyferry_model::{Error, ErrorKind, Result, failpoint};
+use keyferry_model::{Error, ErrorKind, Result, failpoint, reverse_task};
 use keyferry_net::{Connection, Endpoint, Value};
 
 use super::{
@@ -35,6 +35,18 @@ const TAKE: &[u8] = b"local v,n=redis.call('HGET',KEYS[1],'v'),redis.call('HGET'
 const PUT: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
     if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
     if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('HMSET',KEYS[1],'v',ARGV[2],'n','0') end return 1";
+
+/// Removes the checkpoint of `ARGV[1]`, and puts `ARGV[2]` at `KEYS[2]`, in one step.
+const TURN: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
+    if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
+    redis.call('DEL',KEYS[1],KEYS[2]) redis.call('HMSET',KEYS[2],'v',ARGV[2],'n','0') return 1";
+
+/// From where the task in the other direction goes on, and where on the target that is put when this one ends.
+pub(crate) struct Turn {
+    pub(crate) key: Vec<u8>,
+    pub(crate) db: u32,
+    pub(crate) checkpoint: Checkpoint,
+}
 
 /// Where the position of one task is kept.
 #[derive(Clone, Copy)]
@@ -76,6 +88,12 @@ impl Place<'_> {
     pub(crate) async fn all_until_ms(&self, conn: &mut Connection) -> Result<Option<u64>> {
         let time = ask(conn, &[b"HGET", &checkpoint::key(self.task), b"t"]).await?;
         Ok(time.as_bytes().and_then(|ms| std::str::from_utf8(ms).ok()?.parse().ok()))
+    }
+
+    /// Whether the task has ended here, by a cut-over whose way back has not begun.
+    pub(crate) async fn has_turned(&self, conn: &mut Connection) -> Result<bool> {
+        let key = checkpoint::turn_key(&reverse_task(self.task));
+        Ok(ask(conn, &[b"EXISTS", &key]).await? == Value::Int(1))
     }
 
     /// Another database with a position of the task: it has begun with other databases. With `remove` it is removed.
@@ -166,8 +184,14 @@ impl Place<'_> {
 
     /// Removes the checkpoint when it says that everything up to `applied` is there: the task has ended. `epoch`: that of
     /// the last connection. `asked`: the run of the target that was asked to remove it; its answer may be lost. `false` when
-    /// the target no longer has all that it has answered.
-    pub(crate) async fn forget(&self, epoch: u64, applied: u64, asked: &mut Option<String>) -> Result<bool> {
+    /// the target no longer has all that it has answered. `turn`: where to put what in the same step, for the way back.
+    pub(crate) async fn forget(
+        &self,
+        epoch: u64,
+        applied: u64,
+        asked: &mut Option<String>,
+        turn: Option<&Turn>,
+    ) -> Result<bool> {
         let mut conn = self.connect().await?;
         let run = info::field(conn.info("server").await?.as_bytes(), "run_id").map(str::to_owned);
         let found = self.take(&mut conn, Some(epoch)).await?;
@@ -178,7 +202,12 @@ impl Place<'_> {
         match found.filter(|found| found.snapshot.is_none() && found.offset >= applied) {
             Some(found) => {
                 *asked = run;
-                self.put(&mut conn, Some(&found), None).await.map(|()| true)
+                let Some(Turn { key, checkpoint: back, .. }) = turn else {
+                    return self.put(&mut conn, Some(&found), None).await.map(|()| true);
+                };
+                let ours = checkpoint::key(self.task);
+                let reply = ask(&mut conn, &[b"EVAL", TURN, b"2", &ours, key, &found.owner(), &back.encode()]).await?;
+                if reply == Value::Int(1) { Ok(true) } else { Err(self.taken_over()) }
             }
             None => Ok(false),
         }

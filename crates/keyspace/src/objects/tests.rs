@@ -165,3 +165,15 @@ fn errors_say_what_to_write() {
     }
     assert!(fault(&[(Rule::BlockCommands, "@all")]).contains("there is no group \"@all\"; write one of @bitmap"));
 }
+
+#[test]
+fn the_way_back() {
+    assert_eq!(Objects::default().reversed(), Some(Objects::default()));
+    let there = objects(&[(Rule::Databases, "0,3:5"), (Rule::Prefix, "a:"), (Rule::BlockKey, "a:b*")]);
+    let back = there.reversed().unwrap();
+    assert_eq!(back, objects(&[(Rule::Databases, "0,5:3"), (Rule::Prefix, "a:"), (Rule::BlockKey, "a:b*")]));
+    assert_eq!(back.reversed().as_ref(), Some(&there));
+    for rule in [(Rule::Rename, "a:=b:"), (Rule::Types, "hash"), (Rule::BlockCommands, "FLUSHALL")] {
+        assert_eq!(objects(&[rule]).reversed(), None, "{rule:?}");
+    }
+}

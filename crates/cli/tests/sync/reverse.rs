@@ -1,0 +1,243 @@
+//! The way back: behind a cut-over the task goes on in the other direction, and back again. Nothing is lost, doubled or sent
+//! round, whenever the process dies.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use keyferry_model::CUTOVER_FAILPOINTS;
+use keyferry_testkit::{
+    load::{Load, LoadSpec},
+    wait_until,
+};
+
+use super::{
+    control::{talk, task},
+    *,
+};
+
+/// Counts in two databases, in turns, wherever it is sent: what was answered is what has to be there.
+struct Counter {
+    url: Arc<Mutex<String>>,
+    answered: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Counter {
+    fn start(server: &Server) -> Self {
+        let url = Arc::new(Mutex::new(server.url()));
+        let (answered, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let thread = thread::spawn({
+            let (url, answered, stop) = (Arc::clone(&url), Arc::clone(&answered), Arc::clone(&stop));
+            move || {
+                while !stop.load(SeqCst) {
+                    let at = url.lock().unwrap().clone();
+                    let mut conn = redis::Client::open(at.as_str()).unwrap().get_connection().unwrap();
+                    while !stop.load(SeqCst) {
+                        let n = answered.load(SeqCst);
+                        // SELECT and INCR in one write: sent away with the first, the second is not executed either.
+                        let mut both = redis::pipe();
+                        both.cmd("SELECT").arg(n % 2 * 5).ignore().cmd("INCR").arg("count");
+                        if both.query::<(u64,)>(&mut conn).is_err() {
+                            break;
+                        }
+                        answered.store(n + 1, SeqCst);
+                    }
+                    // Sent away: it waits to be told where to write.
+                    while *url.lock().unwrap() == at && !stop.load(SeqCst) {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            }
+        });
+        Self { url, answered, stop, thread }
+    }
+
+    /// Sends it elsewhere; gives how often it was answered before. Only when it was sent away.
+    fn send_to(&self, server: &Server) -> u64 {
+        let before = self.answered.load(SeqCst);
+        *self.url.lock().unwrap() = server.url();
+        before
+    }
+
+    fn wait_for(&self, more: u64) {
+        let goal = self.answered.load(SeqCst) + more;
+        wait_until("it counts on", LONG, || self.answered.load(SeqCst) >= goal).unwrap();
+    }
+
+    fn stop(self) -> u64 {
+        self.stop.store(true, SeqCst);
+        self.thread.join().unwrap();
+        self.answered.load(SeqCst)
+    }
+}
+
+/// What the counter has written.
+fn counted(server: &Server) -> u64 {
+    [0, 5].map(|db| ask::<Option<u64>>(server, db, "GET count").unwrap_or_default()).iter().sum()
+}
+
+/// Waits until the task is in step, and has lifted deadlines.
+fn wait_in_step(run: &Keyferry, name: &str, dir: &Path) {
+    let in_step = || {
+        let said = talk("status", name, dir, &["--output", "json"]);
+        String::from_utf8_lossy(&said.stdout).contains("\"in_step\":true")
+    };
+    wait_until("the task is in step", LONG, in_step).unwrap_or_else(|e| panic!("{name}: {e}: {}", run.stderr()));
+}
+
+/// Everything that `source` has written is on `target`.
+fn wait_for_all(source: &Server, target: &Server) {
+    let _: u64 = ask(source, 1, "INCR last");
+    let last: u64 = ask(source, 1, "GET last");
+    wait_until("the last write is there", LONG, || ask::<Option<u64>>(target, 1, "GET last") == Some(last)).unwrap();
+}
+
+fn cut_over(run: &Keyferry, name: &str, dir: &Path, args: &[&str]) -> String {
+    let done = talk("cutover", name, dir, &[&["--output", "json"], args].concat());
+    let (report, said) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
+    if !done.status.success() {
+        panic!("{said}{}", run.stderr());
+    }
+    println!("{report}");
+    report
+}
+
+/// A consumer that was given nothing is on the side that was read from, and on no other: a server does not send it.
+fn assert_equal_but_for_idle_consumers(source: &Server, target: &Server) {
+    let report = differences_with_grace(source, target);
+    let idle = |d: &keyferry_testkit::oracle::Difference| {
+        d.kind == keyferry_testkit::oracle::Kind::StreamGroup && d.detail.contains(": consumers [")
+    };
+    assert!(report.total == report.differences.len() as u64 && report.differences.iter().all(idle), "{report}");
+}
+
+fn positions(server: &Server) -> Vec<String> {
+    let mut keys: Vec<String> = ask(server, 0, "KEYS __keyferry_*");
+    keys.sort();
+    keys
+}
+
+#[test]
+fn there_and_back_under_load() {
+    let (old, new) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.2").unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let () = ask(&old, 0, "SET mortal 1 EX 3600");
+    let run = task(&old, &new.url(), dir.path()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let counter = Counter::start(&old);
+    let spec = LoadSpec { rate: Some(5000), threads: 2, ..LoadSpec::default() };
+    let load = Load::start(&old.url(), spec.clone()).unwrap();
+    run.wait_for(LONG, |p| p.commands_per_second > 1000.0).unwrap();
+
+    let report = cut_over(&run, "t", dir.path(), &["--reverse"]);
+    assert!(report.contains("\"step\":\"way_back\",\"state\":\"done\""), "{report}");
+    assert!(report.contains("\"reverse_task\":\"t-reverse\""), "{report}");
+    wait_in_step(&run, "t-reverse", dir.path());
+    assert!(!load.stop().failures.is_empty(), "its connections were closed");
+    assert_eq!(counted(&new), counter.send_to(&new));
+    assert_eq!((positions(&old), positions(&new)), (vec!["__keyferry_checkpoint:t-reverse".into()], vec![]));
+    let load = Load::start(&new.url(), LoadSpec { seed: 2, ..spec.clone() }).unwrap();
+    counter.wait_for(1000);
+    wait_until("deadlines are lifted", LONG, || run.stderr().contains("have the grace")).unwrap();
+    let () = ask(&new, 0, "SET mortal-too 1 EX 3600");
+    wait_for_all(&new, &old);
+    for key in ["mortal", "mortal-too"] {
+        let left = [&old, &new].map(|server| ask::<i64>(server, 0, &format!("PTTL {key}")));
+        assert!((29_900..=30_100).contains(&(left[0] - left[1])), "{key}: {left:?}");
+    }
+
+    let report = cut_over(&run, "t-reverse", dir.path(), &["--reverse"]);
+    assert!(report.contains("\"reverse_task\":\"t\""), "{report}");
+    wait_in_step(&run, "t", dir.path());
+    assert!(!load.stop().failures.is_empty());
+    assert_eq!(counted(&old), counter.send_to(&old));
+    assert_eq!((positions(&old), positions(&new)), (vec![], vec!["__keyferry_checkpoint:t".into()]));
+    let load = Load::start(&old.url(), LoadSpec { seed: 3, ..spec }).unwrap();
+    counter.wait_for(1000);
+    let stats = load.stop();
+    assert!(stats.failures.is_empty(), "{stats:?}");
+    let answered = counter.stop();
+    wait_for_all(&old, &new);
+    assert_eq!((counted(&old), counted(&new)), (answered, answered), "each count that was answered, and no other");
+    assert_equal_but_for_idle_consumers(&old, &new);
+    // The end, without another turn.
+    wait_until("deadlines are lifted", LONG, || run.stderr().matches("have the grace").count() >= 2).unwrap();
+    cut_over(&run, "t", dir.path(), &[]);
+    let exit = run.wait_exit(LONG).unwrap();
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    assert_eq!((positions(&old), positions(&new)), (vec![], vec![]));
+    assert!(!exit.stderr.contains("prepares a snapshot") || exit.stderr.matches("prepares a snapshot").count() == 1);
+}
+
+/// What a process leaves that is killed in a cut-over, and how its user goes on.
+#[test]
+fn killed_at_each_step() {
+    thread::scope(|scope| {
+        let cases: Vec<_> = CUTOVER_FAILPOINTS.iter().map(|place| scope.spawn(move || killed_at(place))).collect();
+        cases.into_iter().for_each(|case| case.join().unwrap());
+    });
+}
+
+fn killed_at(place: &str) {
+    let (old, new) = pair("redis-7.2");
+    // For as long as nobody follows.
+    [&old, &new].into_iter().for_each(|server| server.config_set("repl-backlog-size", "64mb").unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let () = ask(&old, 0, "SET mortal 1 EX 3600");
+    let () = ask(&old, 0, "SET near 1 EX 20");
+    let run = task(&old, &new.url(), dir.path()).env("KEYFERRY_FAILPOINT", format!("{place}:1")).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let counter = Counter::start(&old);
+    counter.wait_for(100);
+    let done = talk("cutover", "t", dir.path(), &["--reverse", "--source-pause", "2s"]);
+    let said = String::from_utf8(done.stderr).unwrap();
+    let told = place == "turn-adopted";
+    assert_eq!(done.status.success(), told, "{place}: {said}");
+    assert!(told || said.contains("error CTL-0005: "), "{place}: {said}");
+    wait_until("it is dead", LONG, || run.status().unwrap().is_some()).unwrap();
+    let turned = !["source-paused", "drained", "turn-marked"].contains(&place);
+    assert_eq!(positions(&new).iter().any(|key| key == "__keyferry_checkpoint:t"), !turned, "{place}");
+    let start = |source: &Server, target: &Server, task: &str| {
+        Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), &source.url(), &target.url())
+            .args(["--task", task, "--on-lost-backlog", "stop", "--state-dir"])
+            .arg(dir.path())
+            .spawn()
+            .unwrap()
+    };
+    if turned {
+        // Writers that wait at the old side are not to write there any more.
+        let _: u64 = ask(&old, 0, "CLIENT KILL TYPE normal");
+        let clear = task(&old, &new.url(), dir.path()).args(["--on-conflict", "clear"]);
+        let abort = task(&old, &new.url(), dir.path());
+        let refused = if told { abort } else { clear }.spawn().unwrap().wait_exit(LONG).unwrap();
+        assert!(refused.code() == 3 && refused.stderr.contains("error TGT-0012: "), "{place}: {}", refused.stderr);
+    }
+    let (from, to, name) = if turned { (&new, &old, "t-reverse") } else { (&old, &new, "t") };
+    let run = start(from, to, name);
+    if turned {
+        let (there, answered) = (counted(&new), counter.send_to(&new));
+        assert!((answered..=answered + 1).contains(&there), "{place}: {answered}, {there}");
+    }
+    wait_in_step(&run, name, dir.path());
+    counter.wait_for(1000);
+    let answered = counter.stop();
+    wait_for_all(from, to);
+    assert_eq!((counted(from), counted(to)), (answered, answered), "{place}");
+    let late = ["mortal", "near"].map(|key| {
+        let of = |server: &Server| ask::<i64>(server, 0, &format!("PTTL {key}"));
+        of(to) - of(from)
+    });
+    // One that is killed before the last step leaves what it has lowered.
+    let least = if turned { 29_000 } else { 900 };
+    assert!(late.iter().all(|late| (least..=30_100).contains(late)), "{place}: {late:?}");
+    assert_eq!((positions(from), positions(to)), (vec![], vec![format!("__keyferry_checkpoint:{name}")]), "{place}");
+    assert!(!run.stderr().contains("prepares a snapshot"), "{place}");
+}

@@ -1,0 +1,201 @@
+//! The way back: the task that goes on in the other direction behind a cut-over, so that the old side stays a fallback.
+//!
+//! | when | what | where |
+//! |---|---|---|
+//! | before anything is changed | both sides are asked whether the other direction is possible; a link to the target begins its backlog and keeps it | |
+//! | behind `drain` | a mark is written into the position of the task; where it comes in the stream of the target is the turn | target |
+//! | `promote` | the position of the task is removed, and the turn put there, in one step | target |
+//! | behind it | the clients of the source are sent away, its pause is ended, and its deadlines become later by the grace | source |
+//! | | what has run out there meanwhile is removed; then it is said that the target is the place to write | target |
+//! | the other task begins | the turn becomes its position; then it is removed | source; target |
+//!
+//! Invariants:
+//! - All that this process has written to the target is in front of the turn, but for its own position; all that clients
+//!   write there, who may do so only behind `promote`, is behind it. So nothing goes round, and nothing is left out.
+//! - At each moment at most one direction has a position: whoever starts the wrong one finds none, and a server that holds keys.
+//! - The database that the stream of the target has selected at the turn is known: the mark was written there.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hasher as _},
+    time::Duration,
+};
+
+use keyferry_keyspace::{Db, ReplId, ReplOffset, objects::Choice};
+use keyferry_model::{Error, ErrorKind, Result, SyncSpec, failpoint};
+use keyferry_net::{Connection, Endpoint, Value};
+use keyferry_resp::request::Request;
+use tokio::time::timeout;
+
+use super::Pause;
+use crate::{
+    begin::{Task, reversed},
+    checks,
+    source::{self, Attached, Report},
+    target::{Checkpoint, Flags, LogId, Turn, ask, checkpoint, lift, try_out},
+};
+
+/// For how long the writes of the target are watched, to say how long its backlog lasts.
+const SAMPLE: Duration = Duration::from_millis(300);
+/// A backlog that lasts shorter than this is warned of: a process that dies has to be started again within that time.
+const ENOUGH: f64 = 60.0;
+/// Commands that are sent together.
+const AT_ONCE: usize = 200;
+/// As long as a name of a file may be, with what stands behind it.
+const LONGEST_NAME: usize = 240;
+
+/// What is needed for the task in the other direction.
+pub(crate) struct WayBack {
+    spec: SyncSpec,
+    source: Endpoint,
+    target: Endpoint,
+    link: Attached,
+    /// Where the task is at the turn: history, offset and selected database of what was its source.
+    stands: (ReplId, u64, u32),
+}
+
+impl WayBack {
+    /// Asks both sides, without changing anything on them, and opens the link. With words on the backlog. `owner`: the target
+    /// held nothing of its own when the task began.
+    ///
+    /// Errors: `CutoverRefused` with the reason; those of both connections and of the checks.
+    pub(super) async fn open(task: Task<'_>, owner: bool, pause: &Pause) -> Result<(Self, String)> {
+        let refused = |what: String| Error::new(ErrorKind::CutoverRefused, format!("prepare the way back: {what}"));
+        if !owner {
+            return Err(refused("the target held keys of its own when the task began, which the source lacks".into()));
+        }
+        let spec = task.spec.reversed().ok_or_else(|| {
+            refused("its rules cannot be said: keys get new names, or types or commands are left out".into())
+        })?;
+        if spec.task.len() > LONGEST_NAME {
+            return Err(refused(format!("the name {} is too long: give the task a name with --task", spec.task)));
+        }
+        let (source, target) = reversed(task.source, task.target);
+        let mut theirs = Connection::open(&source).await?;
+        let mut ours = Connection::open(&target).await?;
+        checks::ask(&mut theirs, &mut ours, &source, &target, &spec.objects).await?;
+        let back = Task { source: &source, target: &target, spec: &spec, ..task };
+        let place = back.place();
+        ask(&mut ours, &[b"SELECT", place.db.to_string().as_bytes()]).await?;
+        if place.read(&mut ours).await?.is_some() || place.elsewhere(&mut ours, false).await?.is_some() {
+            let key = String::from_utf8_lossy(&checkpoint::key(place.task)).into_owned();
+            return Err(refused(format!("the source holds a position of it already: delete {key} there")));
+        }
+        try_out(&mut ours).await?;
+        pause.try_out_end(&mut ours).await?;
+        let mut link = Attached::open(&source).await?;
+        let from = link.offset;
+        if let Ok(error) = timeout(SAMPLE, link.go_on()).await {
+            return Err(error);
+        }
+        let rate = (link.offset - from) as f64 / SAMPLE.as_secs_f64();
+        let seconds = (link.backlog as f64 / rate.max(1.0)).min(86_400.0);
+        let words =
+            format!("the backlog of the target, {} bytes, lasts for {seconds:.1} s of such writes", link.backlog);
+        if seconds < ENOUGH {
+            tracing::warn!(
+                bytes = link.backlog,
+                seconds,
+                "raise repl-backlog-size at the target: the way back needs it"
+            );
+        }
+        Ok((Self { spec, source, target, link, stands: (ReplId::NONE, 0, 0) }, words))
+    }
+
+    /// Keeps the link alive. It only ends with an error.
+    pub(super) async fn keep(&mut self) -> Error {
+        self.link.go_on().await
+    }
+
+    /// The name of the task in the other direction.
+    pub(super) fn name(&self) -> &str {
+        &self.spec.task
+    }
+
+    /// Finds the turn, while nobody but this process writes to the target: where the position of the other task is to be put,
+    /// and what it is.
+    pub(crate) async fn turn(&mut self, task: Task<'_>) -> Result<Turn> {
+        let number = RandomState::new().build_hasher().finish();
+        let (place, mark) = (task.place(), number.to_string());
+        let key = checkpoint::key(place.task);
+        let mut conn = place.connect().await?;
+        let odd = || Error::new(ErrorKind::CheckpointChanged, "find the turn: the target has no position of the task");
+        let found = place.read(&mut conn).await?.ok_or_else(odd)?;
+        self.stands = (found.replid, found.offset, found.source_db);
+        ask(&mut conn, &[b"HSET", &key, b"mark", mark.as_bytes()]).await?;
+        let written = [&key, b"mark".as_slice(), mark.as_bytes()];
+        let offset = self.link.until(|request| request.argc() == 4 && request.args().skip(1).eq(written)).await?;
+        failpoint("turn-marked");
+        let back = Task { source: &self.source, target: &self.target, spec: &self.spec, ..task };
+        let replid = self.link.replid;
+        let checkpoint = Checkpoint {
+            log: LogId { number, replid, start: ReplOffset(offset) },
+            replid,
+            offset,
+            snapshot: None,
+            source_db: place.db,
+            chosen: back.chosen(),
+            flags: Flags { owner: true, exact: true, ..Flags::default() },
+            ..Checkpoint::BEGINNING
+        };
+        Ok(Turn { key: checkpoint::turn_key(back.place().task), db: place.db, checkpoint })
+    }
+
+    /// Behind the last step, and before anybody is told of it: sends the clients of the old side away, lets it take writes
+    /// again, and lifts its deadlines. What runs out there until it is lifted goes on the new side, too: nobody can have
+    /// renewed it.
+    ///
+    /// Errors: those of both sides. Then the task in the other direction does what is left of it.
+    pub(super) async fn settle_old_side(&self, task: Task<'_>, pause: &Pause, turn: &Turn) -> Result<()> {
+        let (replid, offset, mut db) = self.stands;
+        let mut link = Attached::at(task.source, replid, offset).await?;
+        pause.end_without_clients(&self.target).await?;
+        failpoint("source-released");
+        let mut gone: Vec<(u32, Vec<Vec<u8>>)> = Vec::new();
+        let mut note = |request: &Request<'_>| {
+            let is = |name: &[u8]| request.name().eq_ignore_ascii_case(name);
+            let key = request.arg(1).unwrap_or_default();
+            if is(b"SELECT") {
+                db = Db::parse(key).map_or(db, |db| db.0);
+            } else if (is(b"DEL") || is(b"UNLINK") || is(b"HDEL"))
+                && !checkpoint::is_key(key)
+                && let Some(to) = task.spec.objects.database(db)
+                && matches!(task.spec.objects.key(key), Choice::Same)
+            {
+                gone.push((to, request.args().map(<[u8]>::to_vec).collect()));
+            }
+            false
+        };
+        tokio::select! {
+            biased;
+            lifted = lift(&self.source, &self.target, &self.spec.objects, self.spec.ttl_grace, &task.stats.control) => lifted?,
+            result = link.until(&mut note) => return result.map(drop),
+        }
+        let Report { offset: end, .. } = source::ask(&mut None, task.source, "default").await?;
+        while link.offset < end {
+            link.until(|request| {
+                note(request);
+                true
+            })
+            .await?;
+        }
+        failpoint("lifted");
+        let mut conn = task.place().connect().await?;
+        for some in gone.chunk_by(|a, b| a.0 == b.0).flat_map(|same| same.chunks(AT_ONCE)) {
+            ask(&mut conn, &[b"SELECT", some[0].0.to_string().as_bytes()]).await?;
+            let commands: Vec<Vec<&[u8]>> =
+                some.iter().map(|(_, command)| command.iter().map(Vec::as_slice).collect()).collect();
+            if let Some(Value::Error(text)) =
+                conn.ask_all(&commands).await?.into_iter().find(|reply| matches!(reply, Value::Error(_)))
+            {
+                return Err(conn.refused(conn.kind_of(&text), "the removal of what has run out", &text));
+            }
+        }
+        let mut lifted = turn.checkpoint;
+        lifted.flags.exact = false;
+        ask(&mut conn, &[b"SELECT", turn.db.to_string().as_bytes()]).await?;
+        ask(&mut conn, &[b"HSET", &turn.key, b"v", &lifted.encode()]).await?;
+        tracing::info!(gone = gone.len(), "the deadlines of the old side have the grace");
+        Ok(())
+    }
+}

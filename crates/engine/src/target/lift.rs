@@ -1,0 +1,213 @@
+//! Lifting: the deadlines that a target has before its task begins become later by the grace.
+//!
+//! A task that goes the other way behind a cut-over finds on its target what was its source: with the deadlines that it had
+//! there. They would pass before a renewal at the new side is here. So its checkpoint says that they are exact
+//! ([`Flags::exact`](super::Flags)), and its keys are gone through while the stream is followed.
+//!
+//! Invariants:
+//! - The checkpoint says so until all of them were gone through, on a target that has not fallen back meanwhile.
+//! - No deadline becomes earlier. The source is asked for each: so a second time changes nothing, but where the source no longer
+//!   has it. Its DEL ends such a key on time.
+
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+
+use keyferry_keyspace::{info, objects::Objects};
+use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_net::{Connection, Endpoint, Value};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{refusal::ask, walk::scanned};
+use crate::{Control, Stats, backoff::Backoff};
+
+/// How often it is looked whether there is something to do: a target that has fallen back may have exact deadlines again.
+const LOOK: Duration = Duration::from_millis(100);
+/// Keys and fields that are looked at in one script: less than a millisecond of the target's time.
+const MOST: &[u8] = b"500";
+
+/// Makes deadlines later by `ARGV[1]` than they are at the source, which `ARGV[5]` and on say for each key in the words of
+/// `ARGV[2]`; where it has none, than they are here. `ARGV[3]` sets them. With `ARGV[4]` it answers which keys are hashes.
+const LIFT_KEYS: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() end \
+    local grace,hashes=tonumber(ARGV[1]),{} \
+    for i,key in ipairs(KEYS) do local now,at=redis.call(ARGV[2],key),tonumber(ARGV[4+i]) \
+    if now>=0 then if at<0 then at=now end \
+    if at+grace>now then redis.call(ARGV[3],key,string.format('%.0f',at+grace)) end end \
+    if ARGV[4]=='1' and redis.call('TYPE',key).ok=='hash' then hashes[#hashes+1]=i end end return hashes";
+
+/// The same for fields of a hash, when it still is one: `ARGV[2]` and on are a field and what the source says.
+const LIFT_FIELDS: &[u8] = b"if redis.call('TYPE',KEYS[1]).ok~='hash' then return 0 end \
+    local grace=tonumber(ARGV[1]) \
+    for i=2,#ARGV,2 do local now=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i])[1] \
+    if now>0 then local at=tonumber(ARGV[i+1]) if at<0 then at=now end if at+grace>now then \
+    redis.call('HPEXPIREAT',KEYS[1],string.format('%.0f',at+grace),'FIELDS',1,ARGV[i]) end end end return 1";
+
+/// Lifts what has to be lifted.
+pub(crate) struct Lifter<'a> {
+    pub(crate) source: &'a Endpoint,
+    pub(crate) target: &'a Endpoint,
+    pub(crate) stats: &'a Stats,
+    pub(crate) objects: &'a Objects,
+    pub(crate) grace: Duration,
+    pub(crate) retry_window: Option<Duration>,
+    pub(crate) stop: &'a CancellationToken,
+}
+
+impl Lifter<'_> {
+    /// Lifts as often as the checkpoint says that it has to be done, until `stop`.
+    ///
+    /// Errors: those that trying again cannot help, such as `Permission`.
+    pub(crate) async fn run(self) -> Result<()> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Ok(()),
+            result = self.work() => result,
+        }
+    }
+
+    async fn work(&self) -> Result<()> {
+        let mut backoff = Backoff::new(self.retry_window);
+        loop {
+            let generation = self.stats.generation.get();
+            if !self.stats.exact.load(Relaxed) {
+                sleep(LOOK).await;
+                continue;
+            }
+            let Self { source, target, objects, grace, stats, .. } = *self;
+            match lift(source, target, objects, grace, &stats.control).await {
+                Ok(()) if self.stats.generation.get() == generation => {
+                    self.stats.exact.store(false, Relaxed);
+                    tracing::info!("deadlines that were on the target have the grace");
+                    backoff = Backoff::new(self.retry_window);
+                }
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(error = %error, "the deadlines of the target are gone through again");
+                    self.stats.note_error(&error);
+                    backoff.again(error, self.stop).await?;
+                }
+            }
+        }
+    }
+}
+
+/// Makes the deadlines of all chosen keys of `target`, and of their fields, later by `grace` than at `source`.
+///
+/// Errors: those of both connections. What is done stays done.
+pub(crate) async fn lift(
+    source: &Endpoint,
+    target: &Endpoint,
+    objects: &Objects,
+    grace: Duration,
+    control: &Control,
+) -> Result<()> {
+    if grace.is_zero() {
+        return Ok(());
+    }
+    let (mut ours, mut theirs) = (Connection::open(target).await?, Connection::open(source).await?);
+    let text = ours.info("keyspace").await?;
+    let question = [b"PEXPIRETIME".as_slice(), b"__keyferry_nothing"];
+    let absolute =
+        matches!(ours.ask(&question).await?, Value::Int(_)) && matches!(theirs.ask(&question).await?, Value::Int(_));
+    let mut lift = Lift { ours, theirs, objects, grace: grace.as_millis().to_string(), absolute, control };
+    for keyspace in info::keyspace(text.as_bytes()) {
+        let db = keyspace.db.0;
+        let Some(there) = objects.source_database(db) else { continue };
+        ask(&mut lift.ours, &[b"SELECT", db.to_string().as_bytes()]).await?;
+        lift.theirs.command(&[b"SELECT", there.to_string().as_bytes()]).await?;
+        lift.database(keyspace.field_expires > 0).await?;
+    }
+    Ok(())
+}
+
+struct Lift<'a> {
+    ours: Connection,
+    theirs: Connection,
+    objects: &'a Objects,
+    /// In milliseconds.
+    grace: String,
+    /// Both sides tell deadlines as they are; else as the time that is left.
+    absolute: bool,
+    control: &'a Control,
+}
+
+impl Lift<'_> {
+    async fn database(&mut self, fields: bool) -> Result<()> {
+        let fields: &[u8] = if fields { b"1" } else { b"0" };
+        let (question, set): (&[u8], &[u8]) =
+            if self.absolute { (b"PEXPIRETIME", b"PEXPIREAT") } else { (b"PTTL", b"PEXPIRE") };
+        let mut cursor = b"0".to_vec();
+        loop {
+            let (next, mut keys) = scanned(ask(&mut self.ours, &[b"SCAN", &cursor, b"COUNT", MOST]).await?)?;
+            // What is not of the source is left alone, as far as its name tells. A task with new names has no other direction.
+            keys.retain(|key| self.objects.source_key(key).is_some());
+            // A step of a table may give many more than were asked for, a script can take some thousands.
+            for keys in keys.chunks(500) {
+                self.control.unpaused().await;
+                let questions: Vec<[&[u8]; 2]> = keys.iter().map(|key| [question, key.as_slice()]).collect();
+                let answers = self.theirs.ask_all(&questions).await?;
+                let there: Vec<String> = answers.iter().map(|at| deadline(at).to_string()).collect();
+                let count = keys.len().to_string();
+                let mut args: Vec<&[u8]> = vec![b"EVAL", LIFT_KEYS, count.as_bytes()];
+                args.extend(keys.iter().map(Vec::as_slice));
+                args.extend([self.grace.as_bytes(), question, set, fields]);
+                args.extend(there.iter().map(String::as_bytes));
+                let Value::Array(hashes) = ask(&mut self.ours, &args).await? else { return Err(odd()) };
+                for place in hashes {
+                    let Value::Int(i) = place else { return Err(odd()) };
+                    let key = usize::try_from(i - 1).ok().and_then(|i| keys.get(i)).ok_or_else(odd)?;
+                    self.hash(key).await?;
+                }
+            }
+            if next == b"0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
+    async fn hash(&mut self, key: &[u8]) -> Result<()> {
+        let mut cursor = b"0".to_vec();
+        loop {
+            let (next, names) = match ask(&mut self.ours, &[b"HSCAN", key, &cursor, b"COUNT", MOST, b"NOVALUES"]).await
+            {
+                Ok(reply) => scanned(reply)?,
+                // The stream has put something else in its place.
+                Err(e) if e.kind() == ErrorKind::CommandRefused => return Ok(()),
+                Err(e) => return Err(e),
+            };
+            for names in names.chunks(500) {
+                self.control.unpaused().await;
+                let count = names.len().to_string();
+                let mut question: Vec<&[u8]> = vec![b"HPEXPIRETIME", key, b"FIELDS", count.as_bytes()];
+                question.extend(names.iter().map(Vec::as_slice));
+                // One without such deadlines, or where it is no hash any more.
+                let there = match self.theirs.ask(&question).await? {
+                    Value::Array(there) if there.len() == names.len() => there.iter().map(deadline).collect(),
+                    _ => vec![NONE; names.len()],
+                };
+                let there: Vec<String> = there.iter().map(i64::to_string).collect();
+                let mut args: Vec<&[u8]> = vec![b"EVAL", LIFT_FIELDS, b"1", key, self.grace.as_bytes()];
+                args.extend(names.iter().zip(&there).flat_map(|(name, at)| [name.as_slice(), at.as_bytes()]));
+                ask(&mut self.ours, &args).await?;
+            }
+            if next == b"0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+}
+
+/// No deadline, or none that is known.
+const NONE: i64 = -1;
+
+fn deadline(reply: &Value) -> i64 {
+    match reply {
+        Value::Int(at) if *at > 0 => *at,
+        _ => NONE,
+    }
+}
+
+fn odd() -> Error {
+    Error::new(ErrorKind::Protocol(Side::Target), "go through the target's deadlines: an unexpected reply")
+}
