@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{runtime::Builder, task::LocalSet, time::timeout};
+use tokio::{runtime::Builder, sync::Notify, task::LocalSet, time::timeout};
 
 mod connection;
 mod judge;
@@ -117,10 +117,21 @@ async fn case(seed: u64, trace: Shared<Trace>) -> Result<(), String> {
     let mut first = Process::new(&target, &source, &mut rng);
     let mut second = Process::new(&target, &source, &mut rng);
     let takes_over = rng.one_in(3).then(|| rng.index(source.writes.len() + 1));
+    let ended = Notify::new();
     let both = async {
-        tokio::try_join!(first.run(), async {
+        let first = async {
+            let end = first.run().await;
+            ended.notify_one();
+            end
+        };
+        tokio::try_join!(first, async {
             let Some(at) = takes_over else { return Ok(End::TakenOver) };
-            target.wait_for(at).await;
+            // One that has found writes missing does not get as far.
+            tokio::select! {
+                biased;
+                () = target.wait_for(at) => {}
+                () = ended.notified() => {}
+            }
             second.run().await
         })
     };

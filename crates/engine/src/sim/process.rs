@@ -220,6 +220,7 @@ async fn feed(
     // So many of each take long enough for one session.
     let (least, mut pauses) = (source.log.len() as u64 / 1000, rng.size(6));
     let pace = [2, 10, 200][rng.index(3)];
+    let mut changes = rng.below(5);
     while at < source.log.len() {
         let end = source.log.len().min(at + (least + rng.size(bits)) as usize);
         let chunk = Chunk { bytes: Bytes::copy_from_slice(&source.log[at..end]), received_ms: now_ms() };
@@ -227,8 +228,12 @@ async fn feed(
             return Ok(());
         }
         at = end;
-        if rng.one_in(20) {
-            hold_or_not(source, target, stats, at).await?;
+        // More often within a transaction.
+        let offset = (at as u64).saturating_sub(source.stream_from) + START;
+        let within = source.within.iter().any(|&(from, to)| (from..to).contains(&offset));
+        if changes > 0 && rng.one_in(if within { 4 } else { 40 }) {
+            changes -= 1;
+            hold_or_not(target, stats, within).await?;
         }
         if pauses > 0 && rng.one_in(pace) {
             pauses -= 1;
@@ -244,14 +249,15 @@ async fn feed(
 }
 
 /// Begins to hold deadlines, or ends it, as the delay would; the target has to be told, wherever the source stands still.
-async fn hold_or_not(source: &Source, target: &Target, stats: &Stats, position: usize) -> Result<()> {
+async fn hold_or_not(target: &Target, stats: &Stats, within: bool) -> Result<()> {
+    // What was sent is decoded by then.
+    sleep(Duration::from_millis(1)).await;
     if stats.is_holding() {
         stats.end_holding();
     } else if stats.is_copied() {
         stats.begin_holding(None);
         target.count("holds");
-        let offset = (position as u64).saturating_sub(source.stream_from) + START;
-        if source.within.iter().any(|&(from, to)| (from..to).contains(&offset)) {
+        if within {
             target.count("holds within a transaction");
         }
     }

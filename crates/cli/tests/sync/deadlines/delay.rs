@@ -1,5 +1,7 @@
 //! The target is behind by far more than the grace, again and again, and no key is lost.
 
+use keyferry_testkit::proxy::Way;
+
 use super::*;
 
 /// Longer in milliseconds than any deadline here that is not held.
@@ -122,7 +124,7 @@ fn a_slow_target_of_3_0_loses_no_key() {
     a_slow_target_loses_no_key("redis-6.2", "redis-3.0");
 }
 
-/// The source link is cut for three times the grace.
+/// The source link is cut for three times the grace, within a transaction.
 #[test]
 fn a_cut_source_link_loses_no_key() {
     let (source, target) = pair("redis-7.0");
@@ -135,7 +137,15 @@ fn a_cut_source_link_loses_no_key() {
         let run = sync(&proxy.url(), &target.url()).args(GRACE).spawn().unwrap();
         run.wait_for(LONG, |p| p.in_step).unwrap();
         proxy.refuse(true);
-        proxy.cut();
+        proxy.cut_after_way(Way::ToClient, Some(1_000_000));
+        let mut pipe = redis::pipe();
+        pipe.atomic();
+        for n in 0..40 {
+            pipe.cmd("SET").arg(format!("large:{n}")).arg(vec![b'x'; 50_000]);
+        }
+        pipe.exec(&mut source.conn().unwrap()).unwrap();
+        wait_until("deadlines are held", LONG, || is_held(&target, "long:7") && is_held(&target, "renewed:7")).unwrap();
+        assert_eq!(ask::<u64>(&target, 0, "EXISTS large:0"), 0, "a part of a transaction");
         run.wait_for(LONG, |p| p.phase == "retrying").unwrap();
         run.wait_for(LONG, |p| p.delay_seconds > Some(6.0)).unwrap();
         proxy.heal();
@@ -284,12 +294,12 @@ fn a_process_that_was_away_for_long_holds_from_the_start() {
     assert!(!stderr.contains("deadlines are held"), "{stderr}");
     // A minute, of which a quarter of the grace is less, and half of it more.
     let _: u64 = ask(&target, 0, &format!("HINCRBY __keyferry_checkpoint:{name} t -40000"));
-    proxy.limit(300_000);
+    proxy.limit_way(Way::ToClient, 300_000);
     let value = vec![b'x'; 1_000_000];
     cmd("SET").arg("filler").arg(value).exec(&mut source.conn().unwrap()).unwrap();
     let run = task();
     wait_until("deadlines are held", LONG, || is_held(&target, "long:7")).unwrap();
-    proxy.limit(0);
+    proxy.limit_way(Way::ToClient, 0);
     in_step(&run);
     assert!(!is_held(&target, "long:7"));
 }
