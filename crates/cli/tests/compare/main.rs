@@ -4,6 +4,7 @@ mod differences;
 mod forms;
 mod large;
 mod live;
+mod many;
 mod objects;
 mod repair;
 mod resume;
