@@ -122,9 +122,15 @@ impl ServerVersion {
         }
     }
 
-    /// Whether FLUSHALL takes ASYNC, and UNLINK is known.
+    /// Whether FLUSHALL takes ASYNC.
     pub fn async_flush(&self) -> bool {
         self.redis >= (4, 0, 0)
+    }
+
+    /// Whether UNLINK is known and does no harm: Redis 5.0 to 6.2.3 ends its process over a stream that has lost its last
+    /// group (lazyfree.c, `lazyfreeGetFreeEffort`).
+    pub fn unlink(&self) -> bool {
+        self.redis >= (4, 0, 0) && !((5, 0, 0)..(6, 2, 4)).contains(&self.redis)
     }
 
     /// Whether FUNCTION is known.
@@ -235,6 +241,13 @@ mod tests {
         assert_eq!(can(redis("7.0.15")), 5);
         assert_eq!(can(server("redis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.0.0\r\n")), 5);
         assert_eq!(can(server("redict_version:7.3.6\r\nredis_version:7.2.4\r\n")), 5);
+    }
+
+    #[test]
+    fn unlink_where_it_does_no_harm() {
+        let without = ["3.2.9", "5.0.10", "6.0.16", "6.2.3"].map(redis);
+        let with = ["4.0.9", "6.2.4", "7.0.15"].map(redis);
+        assert!(!without.iter().any(ServerVersion::unlink) && with.iter().all(ServerVersion::unlink));
     }
 
     #[test]

@@ -111,7 +111,7 @@ async fn copy_some(pair: &Pair<'_>, link: &mut Link, keys: &Keys, places: &[usiz
     all().for_each(|key| target.batch.push(&[b"TYPE", key.target]));
     tokio::try_join!(source.ask(), target.ask())?;
     let (now, deadlines) = pair.source.deadlines(&source.asker, &mut source.answers, places.len())?;
-    let remove: &[u8] = if pair.target.version.async_flush() { b"UNLINK" } else { b"DEL" };
+    let remove: &[u8] = if pair.target.version.unlink() { b"UNLINK" } else { b"DEL" };
     let (mut reasons, mut large) = (Vec::new(), Vec::new());
     // The place of each key that is written, and how many answers belong to it.
     let mut written = Vec::new();

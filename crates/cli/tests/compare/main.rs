@@ -5,6 +5,7 @@ mod filters;
 mod forms;
 mod large;
 mod live;
+mod many;
 mod objects;
 mod repair;
 mod resume;

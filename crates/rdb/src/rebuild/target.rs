@@ -6,7 +6,9 @@
 pub struct Target {
     /// `HSET` takes several fields (Redis 4.0); before, `HMSET` does.
     pub hset_many: bool,
-    /// `UNLINK` is there (Redis 4.0); before, `DEL` is.
+    /// `UNLINK` is there (Redis 4.0) and does no harm; else `DEL` is. Before 6.2.4, Redis with streams ends its process over
+    /// one that has lost its last group, since lazyfree.c takes it for granted that there is one: no version of two parts
+    /// below 7.0 is known to be without that.
     pub unlink: bool,
     /// Streams are there (Redis 5.0).
     pub streams: bool,
@@ -29,7 +31,7 @@ impl Target {
         let version = (major, minor);
         Self {
             hset_many: version >= (4, 0),
-            unlink: version >= (4, 0),
+            unlink: version == (4, 0) || version >= (7, 0),
             streams: version >= (5, 0),
             create_consumer: version >= (6, 2),
             stream_history: version >= (7, 0),

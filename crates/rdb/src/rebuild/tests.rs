@@ -131,6 +131,7 @@ fn streams_get_what_the_target_has_commands_for() {
     assert_eq!(lines, expected);
     assert_eq!(losses, Losses { consumer_times: 1, ..Losses::default() });
     let (lines, _) = rebuild(Group::Stream, Target::redis(5, 0), Plan::default(), &stream(Some(history)));
+    assert_eq!(lines[0], "DEL k");
     assert_eq!(lines[1], "XADD k MAXLEN 0 9-1 x y");
     assert_eq!(lines[2], "XGROUP CREATE k g 8-0");
     assert_eq!(lines[3], "XREADGROUP GROUP g c COUNT 1 STREAMS k 0");

@@ -98,8 +98,9 @@ fn restore(batch: &mut Batch, target: &ServerVersion, key: &[u8], payload: &[u8]
 
 fn abilities(server: &ServerVersion) -> Target {
     let small = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
-    match server.flavor {
+    let target = match server.flavor {
         Flavor::Valkey => Target::valkey(small(server.own.0), small(server.own.1)),
         _ => Target::redis(small(server.redis.0), small(server.redis.1)),
-    }
+    };
+    Target { unlink: server.unlink(), ..target }
 }
