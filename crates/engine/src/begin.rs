@@ -39,6 +39,8 @@ pub(crate) struct Begun {
     pub(crate) conn: Connection,
     /// What is on the target now.
     pub(crate) checkpoint: Checkpoint,
+    /// Up to when, in Unix milliseconds, all that the source had written is there, where that is known.
+    pub(crate) all_until_ms: Option<u64>,
 }
 
 /// What the target says of the task.
@@ -131,6 +133,7 @@ impl<'a> Task<'a> {
         }
         if restart {
             place.elsewhere(&mut target_conn, true).await?;
+            failpoint("elsewhere-removed");
         }
         let link = psync(source, None).await?;
         let before = if forgotten { Before::Forgotten } else { Before::Nothing };
@@ -278,7 +281,7 @@ impl<'a> Task<'a> {
         new: bool,
     ) -> Result<Begun> {
         match self.take_over(&spool.handle, old, asked, new).await {
-            Ok((conn, checkpoint)) => Ok(Begun { facts, link, spool, conn, checkpoint }),
+            Ok((conn, checkpoint, all_until_ms)) => Ok(Begun { facts, link, spool, conn, checkpoint, all_until_ms }),
             Err(e) => {
                 close(spool).await;
                 Err(e)
@@ -292,9 +295,10 @@ impl<'a> Task<'a> {
         old: &Checkpoint,
         asked: Option<(ReplOffset, ReplId)>,
         new: bool,
-    ) -> Result<(Connection, Checkpoint)> {
+    ) -> Result<(Connection, Checkpoint, Option<u64>)> {
         let place = self.place();
         let mut conn = place.connect().await?;
+        let all_until_ms = place.all_until_ms(&mut conn).await?;
         let gone = || Error::new(ErrorKind::CheckpointChanged, "take the task over: its position has moved");
         let taken = place.take(&mut conn, None).await?.ok_or_else(gone)?;
         if taken.flags.broken {
@@ -317,7 +321,7 @@ impl<'a> Task<'a> {
             None if taken.log == log_of(spool) => taken,
             None => return Err(gone()),
         };
-        Ok((conn, checkpoint))
+        Ok((conn, checkpoint, all_until_ms))
     }
 
     fn limits(&self) -> Result<Limits> {

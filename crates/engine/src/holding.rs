@@ -4,10 +4,12 @@
 //! renewal is applied. So when the delay has used up a part of the grace, the stream writes deadlines in their held form
 //! (`target/hold.rs`), and `target/settle.rs` holds what the target has; it settles all of them when the target has caught
 //! up. Two look at the delay: the stream at the age of the bytes that it decodes, once for a chunk or a batch, and the
-//! settler at the source's reports, which say it also when no bytes come.
+//! settler at the source's reports, which say it also when no bytes come. Neither knows it at the start: then it is for how
+//! long there was no process, which stands beside the checkpoint.
 //!
 //! Invariants:
-//! - Before the first deadline is held, the counters say that some are, so the checkpoint of its batch does.
+//! - Before the first deadline is held, the counters say that some are, so the checkpoint of its batch does. It also says
+//!   whether that still goes on: nothing is settled before a checkpoint says that it does not.
 //! - What was decoded while nothing was held is on the target when the batch [`Stats::held_seq`] is.
 //! - Whoever finds that nothing is held any more has seen no hold begin meanwhile ([`Stats::round`]).
 
@@ -18,7 +20,9 @@ use std::{
 
 use crate::{
     Stats,
+    source::now_ms,
     stats::{CAUGHT_UP, lock},
+    target::Checkpoint,
 };
 
 /// Reports come four times a second: a shorter delay is mostly not one.
@@ -72,7 +76,31 @@ impl Stats {
     /// What is decoded from now on is not held. What was is settled.
     pub(crate) fn end_holding(&self) {
         if self.holding.swap(false, Relaxed) {
+            self.hold_now.notify_one();
             tracing::info!("the target has caught up: deadlines are set right");
+        }
+    }
+
+    /// Up to when, in Unix milliseconds, all that the source had written is on the target, as far as this process knows it.
+    pub(crate) fn all_until_ms(&self) -> Option<u64> {
+        let asked = lock(&self.standing).applied.filter(|_| self.is_copied())?;
+        Some(now_ms().saturating_sub(asked.elapsed().as_millis() as u64))
+    }
+
+    /// Begins to follow behind `checkpoint`, of which it is known up to when all was there. Nobody says how far the target
+    /// is behind before the source has said where it is, and while there was no process nothing was held.
+    pub(crate) fn begin_behind(
+        &self,
+        checkpoint: &Checkpoint,
+        all_until_ms: Option<u64>,
+        bounds: Bounds,
+        linked: bool,
+    ) {
+        let away = all_until_ms.map(|ms| Duration::from_millis(now_ms().saturating_sub(ms)));
+        let behind = checkpoint.flags.holding || !linked || away.is_none_or(|away| away >= bounds.from);
+        // The deadlines of a snapshot are held anyway.
+        if behind && checkpoint.snapshot.is_none() {
+            self.begin_holding(away);
         }
     }
 
@@ -95,14 +123,19 @@ impl Stats {
         }
     }
 
-    /// Whether a checkpoint is to be written that says that deadlines are held.
+    /// Whether a checkpoint is to be written that says that deadlines are being held, or that they no longer are.
     pub(crate) fn has_to_say_held(&self) -> bool {
-        self.is_holding() && self.held_seq.get() == 0
+        match self.is_holding() {
+            true => self.held_seq.get() == 0,
+            false => self.said_holding.load(Relaxed),
+        }
     }
 
     /// The batch `seq` is sealed: from the next one on everything is held.
     pub(crate) fn say_held(&self, seq: u64) {
-        if self.has_to_say_held() {
+        let holding = self.is_holding();
+        self.said_holding.store(holding, Relaxed);
+        if holding && self.held_seq.get() == 0 {
             self.held_seq.set(seq);
         }
     }
@@ -111,7 +144,7 @@ impl Stats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{stats::Standing, target::Checkpoint};
+    use crate::stats::Standing;
 
     #[test]
     fn it_begins_within_the_grace_and_ends_below() {
@@ -157,6 +190,36 @@ mod tests {
         assert!(stats.is_holding(), "it does not come and go");
         at(&stats, Duration::ZERO);
         stats.watch_delay(bounds);
-        assert!(!stats.is_holding() && !stats.is_settled());
+        assert!(!stats.is_holding() && !stats.is_settled() && !stats.has_to_say_held(), "nobody has said so");
+        stats.begin_holding(None);
+        stats.say_held(1);
+        stats.end_holding();
+        assert!(stats.has_to_say_held(), "nothing is settled before the target knows it");
+        stats.say_held(2);
+        assert!(!stats.has_to_say_held());
+    }
+
+    #[test]
+    fn the_time_without_a_process_is_a_delay() {
+        let bounds = Bounds::of(Duration::from_secs(8));
+        let (stream, copy) = (Checkpoint { snapshot: None, ..Checkpoint::BEGINNING }, Checkpoint::BEGINNING);
+        let mut holding = stream;
+        holding.flags.holding = true;
+        let ago = |ms| Some(now_ms() - ms);
+        for (checkpoint, all_until_ms, linked, holds) in [
+            (stream, ago(0), true, false),
+            (stream, ago(1500), true, false),
+            (stream, ago(2000), true, true),
+            (stream, Some(now_ms() + 5000), true, false),
+            (stream, None, true, true),
+            (stream, ago(0), false, true),
+            (holding, ago(0), true, true),
+            (copy, None, false, false),
+        ] {
+            let stats = Stats::default();
+            stats.resume(&checkpoint);
+            stats.begin_behind(&checkpoint, all_until_ms, bounds, linked);
+            assert_eq!(stats.is_holding(), holds, "{all_until_ms:?} {linked} {checkpoint:?}");
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     event,
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
-    stats::lock,
+    stats::{Standing, lock},
     target::Settler,
 };
 
@@ -179,7 +179,7 @@ impl Task<'_> {
     /// Runs all parts until the first of them fails or the work is done; `None` when it is to be begun again at once.
     async fn follow(&self, begun: Begun, stop: &CancellationToken) -> Result<Option<Outcome>> {
         let Self { source, spec, stats, .. } = *self;
-        let Begun { facts, link, spool, conn, checkpoint } = begun;
+        let Begun { facts, link, spool, conn, checkpoint, all_until_ms } = begun;
         let spool::Spool { writer, reader, handle } = spool;
         let head = *handle.head();
         let framing = match head.framing {
@@ -209,9 +209,9 @@ impl Task<'_> {
         // What an earlier process has written nobody knows.
         let unknown = checkpoint.snapshot.is_none() && facts.target.field_deadlines();
         stats.field_deadlines.fetch_or(unknown, Relaxed);
-        // Without the source nobody says how far the target is behind.
-        if hold.is_some() && link.is_err() && checkpoint.snapshot.is_none() {
-            stats.begin_holding(None);
+        *lock(&stats.standing) = Standing::default();
+        if let Some(bounds) = hold {
+            stats.begin_behind(&checkpoint, all_until_ms, bounds, link.is_ok());
         }
         // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
         let done = stop.child_token();

@@ -2,13 +2,13 @@
 //! target, in one thread and in time that is paused. Everything follows from the seed.
 //!
 //! The target closes connections, works off what came on them later, falls silent, refuses, and falls back; the process
-//! is killed, and a second one takes over. The judge knows what the source has sent, and none of the product's code.
+//! is killed, and a second one takes over. Deadlines are held now and then, also within a transaction. The judge knows what the source has sent, and none of the product's code.
 //!
 //! ```text
 //! KEYFERRY_SIM_SEED=7 cargo test -p keyferry-engine one_seed
 //! ```
 //!
-//! Not in it: the receiver and the spool, which have tests of their own; what the target cannot hold; FLUSHALL and SWAPDB;
+//! Not in it: the receiver and the spool, which have tests of their own; the passes that hold and settle what is there; what the target cannot hold; FLUSHALL and SWAPDB;
 //! targets before 5.0.9, which refuse MULTI while a script runs for too long.
 
 use std::{
@@ -127,9 +127,14 @@ async fn case(seed: u64, trace: Shared<Trace>) -> Result<(), String> {
     let ends = timeout(LIMIT, Box::pin(both)).await;
     let (first, second) = ends.map_err(|_| target.fault().unwrap_or_else(|| "it does not end".to_owned()))??;
     let ends = [first, second];
-    // What is still on its way must change nothing.
+    // What is still on its way must change nothing; where its fence is refused, whoever looks at the position has to see it.
+    let holed = target.is_holed();
     target.rest().await;
     target.fault().map_or(Ok(()), Err)?;
+    if target.is_holed() && !holed {
+        target.count("holes behind the end");
+        return target.shows_hole().then_some(()).ok_or_else(|| "nobody can see that it is holed".to_owned());
+    }
     if ends.contains(&End::Finished) {
         return target.judge_end();
     }

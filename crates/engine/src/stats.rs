@@ -57,9 +57,11 @@ pub struct Stats {
     pub(crate) holds: Counter,
     /// The task ends now, and with it its checkpoint: nobody would settle what is held from here on.
     pub(crate) ending: AtomicBool,
+    /// What the last checkpoint says of it.
+    pub(crate) said_holding: AtomicBool,
     /// The first batch of this connection whose checkpoint says so; 0 before it is sealed.
     pub(crate) held_seq: Counter,
-    /// Woken when that checkpoint is wanted.
+    /// Woken when a checkpoint is wanted that says it, or the opposite.
     pub(crate) hold_now: Notify,
     /// Fields of hashes on the target may have deadlines, held or not.
     pub(crate) field_deadlines: AtomicBool,
@@ -200,6 +202,7 @@ impl Stats {
         self.held_keys.store(holding || flags.held_keys, Relaxed);
         self.held_fields.store(if holding { self.field_deadlines.load(Relaxed) } else { flags.held_fields }, Relaxed);
         self.held_seq.set(0);
+        self.said_holding.store(flags.holding, Relaxed);
         self.settled.store(false, Relaxed);
         self.settling.store(false, Relaxed);
         self.generation.add(1);
@@ -233,6 +236,11 @@ impl Stats {
     /// What the target cannot hold: how it was treated, and how often.
     pub fn unsupported(&self) -> BTreeMap<String, u64> {
         lock(&self.unsupported).clone()
+    }
+
+    /// Counts as it was before: something was looked at twice.
+    pub(crate) fn set_unsupported(&self, counts: BTreeMap<String, u64>) {
+        *lock(&self.unsupported) = counts;
     }
 
     /// Whether the snapshot is on the target.

@@ -31,7 +31,9 @@ pub const FAILPOINTS: &[&str] = &[
     "after-take",
     "before-emptied",
     "after-emptied",
+    "database-emptied",
     "emptied-alone",
+    "elsewhere-removed",
     "position-removed",
     "before-put",
     "after-put",
@@ -46,6 +48,13 @@ pub const FAILPOINTS: &[&str] = &[
     "keys-settled",
     "pass-ended",
     "settled",
+    // Deadlines that are there are held: likewise.
+    "hold-begun",
+    "keys-held",
+    "hold-ended",
+    // Deadlines come closer to those of the source, and are later again: `engine/src/target/grace/moves.rs`.
+    "grace-lowered",
+    "grace-given-back",
     // The ends: `engine/src/target/position.rs`, `engine/src/run.rs`.
     "broken-noted",
     "task-forgotten",

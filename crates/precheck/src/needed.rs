@@ -16,7 +16,7 @@ pub(crate) const OF_TARGET: [&str; 16] = [
     "EXEC",
     "EVAL",
     "HGET",
-    "HSET",
+    "HMSET",
     "SET",
     "MSET",
     "MSETNX",

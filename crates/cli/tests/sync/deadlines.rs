@@ -1,6 +1,7 @@
 //! Keys with deadlines: none is lost to time, and the deadlines are right when the task says that it is in step.
 
 mod delay;
+mod late;
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 

@@ -128,7 +128,7 @@ impl Task<'_> {
         // The source has begun to send: now, and not earlier, the target is emptied when that is wanted.
         if before == Before::Copied || self.spec.on_conflict == OnConflict::Clear {
             match self.empty_target(&mut conn, &facts, &place, &checkpoint).await {
-                Ok(()) => return Ok(Begun { facts, link: Ok(link), spool, conn, checkpoint }),
+                Ok(()) => return Ok(Begun { facts, link: Ok(link), spool, conn, checkpoint, all_until_ms: None }),
                 // There is no room for the checkpoint before the rest is gone.
                 Err(e) if e.kind() == ErrorKind::TargetFull => {
                     self.flush(&mut conn, &[], place.db).await?;
@@ -148,7 +148,7 @@ impl Task<'_> {
             }
             backoff.again(e, &CancellationToken::new()).await?;
         }
-        Ok(Begun { facts, link: Ok(link), spool, conn, checkpoint })
+        Ok(Begun { facts, link: Ok(link), spool, conn, checkpoint, all_until_ms: None })
     }
 
     /// Removes everything from the chosen databases; `db` is selected again then.
@@ -160,6 +160,7 @@ impl Task<'_> {
         for (_, db) in databases {
             ask(conn, &[b"SELECT", db.to_string().as_bytes()]).await?;
             ask(conn, &[&[b"FLUSHDB".as_slice()], option].concat()).await?;
+            failpoint("database-emptied");
         }
         ask(conn, &[b"SELECT", db.to_string().as_bytes()]).await?;
         Ok(())

@@ -2,8 +2,8 @@
 //! says just that. Reads the checkpoint by the table in docs/design/checkpoint.md.
 
 use super::{
-    model::{Args, Model},
-    source::{START, Source},
+    model::{Args, Model, number},
+    source::{GRACE_MS, START, Source},
 };
 
 /// What a target holds, and how much of what the source has sent that is.
@@ -14,6 +14,18 @@ pub(super) struct Held {
     pub(super) writes: usize,
     /// Writes are missing in front of others: the target has refused what would have kept them out.
     pub(super) holed: bool,
+    /// Deadlines that have come since the last checkpoint: held ones, and others.
+    pub(super) came: [bool; 2],
+    /// Epoch of the last checkpoint, and whether it says that deadlines are being held.
+    pub(super) said: (u64, bool),
+}
+
+/// Distance of a held deadline, see docs/design/full-sync.md.
+const HELD: i64 = 1 << 52;
+
+/// What a deadline is when it is settled.
+fn settled(at: i64) -> i64 {
+    if at < HELD { at } else { at - HELD + GRACE_MS }
 }
 
 impl Source {
@@ -37,8 +49,13 @@ impl Source {
     }
 
     fn note_one(&self, held: &mut Held, db: u32, args: &Args) -> Result<(), String> {
+        let mut settled_args = args.clone();
+        if let (b"PEXPIREAT", Some(at)) = (args[0].as_slice(), args.get(2).and_then(|at| number(at))) {
+            settled_args[2] = settled(at).to_string().into_bytes();
+            held.came[usize::from(at < HELD)] = true;
+        }
         match self.writes.get(held.writes) {
-            Some(write) if write.db == db && write.args == *args => {
+            Some(write) if write.db == db && write.args == settled_args => {
                 held.writes += 1;
                 Ok(())
             }
@@ -68,7 +85,7 @@ impl Source {
     }
 
     /// Looks at what a transaction has left: `v` and `n` of the checkpoint.
-    pub(super) fn judge(&self, held: &Held, v: &[u8], n: &[u8]) -> Result<(), String> {
+    pub(super) fn judge(&self, held: &mut Held, v: &[u8], n: &[u8]) -> Result<(), String> {
         let number = |at: usize, len: usize| v[at..at + len].iter().rev().fold(0, |n, &byte| n << 8 | u64::from(byte));
         // Within the snapshot it also counts.
         let counted = v.get(29) == Some(&1);
@@ -77,6 +94,17 @@ impl Source {
         }
         if n != number(12, 8).to_string().as_bytes() {
             return Err(format!("batch {} is batch {} of its epoch", number(12, 8), String::from_utf8_lossy(n)));
+        }
+        let (before, [came_held, came_late]) = (held.said, std::mem::take(&mut held.came));
+        let (said, any_held) = ((number(4, 8), v[28] & 16 != 0), v[28] & 2 != 0);
+        held.said = said;
+        // What is held, somebody has to settle; and nobody before a checkpoint says that no more is to come.
+        if came_held && !(any_held && (said.1 || before.1)) {
+            return Err("deadlines are held, and the checkpoint does not say so".to_owned());
+        }
+        // What is there is held behind a checkpoint that says it: what comes behind that has to be held by itself.
+        if came_late && said.1 && before == said {
+            return Err("a deadline is not held, behind a checkpoint that says that they are".to_owned());
         }
         if self.writes.get(held.writes).is_some_and(|write| write.inside) {
             return Err(format!("a transaction is there in part, up to write {}", held.writes));
@@ -117,6 +145,7 @@ impl Source {
         }
         let mut model = held.model.clone();
         model.keys.retain(|(_, key), _| !key.starts_with(b"__keyferry"));
+        model.keys.values_mut().for_each(|entry| entry.deadline = entry.deadline.map(settled));
         if model == self.model && held.writes == self.writes.len() {
             return Ok(());
         }

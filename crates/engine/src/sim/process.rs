@@ -19,15 +19,19 @@ use super::{
 };
 use crate::{
     Stats,
+    holding::Bounds,
     run::{BATCHES, CHUNKS, SPARE},
     session::is_of_target,
-    source::Chunk,
+    source::{Chunk, now_ms},
     stream::{Apply, Expiry, Older, Plan},
     target::{Checkpoint, Deadlines, Flags, Guard, Lane, LogId, Modules, Place, Restore, ask, place},
 };
 
 /// Longer than all silences and pauses of a case that come one behind the other.
 const STALL: Duration = Duration::from_secs(1800);
+
+/// The age of the bytes is not what holding depends on here.
+const NEVER: Bounds = Bounds { from: Duration::MAX, until: Duration::ZERO };
 
 /// More than all faults of a case can end: a refusal lasts for so many commands, and a try is one at least.
 const SESSIONS: usize = 1000;
@@ -106,6 +110,10 @@ impl Process {
                 Ok((conn, checkpoint)) => {
                     ours = Some(checkpoint.epoch);
                     stats.resume(&checkpoint);
+                    // As at the start of a task, or it has caught up before anything else.
+                    if checkpoint.flags.holding && self.rng.one_in(2) {
+                        stats.begin_holding(None);
+                    }
                     self.target.watch(&stats);
                     match self.session(&stats, conn, checkpoint).await {
                         Ok(()) => return self.finished(&stats),
@@ -175,7 +183,7 @@ impl Process {
         let plan = Plan {
             older: Older::new(&server, &server, OnUnsupported::Fail, &restore.place),
             objects: &objects,
-            expiry: Expiry::new(Duration::from_millis(GRACE_MS as u64), &server, &server),
+            expiry: Expiry::new(Duration::from_millis(GRACE_MS as u64), &server, &server).held_from(Some(NEVER)),
             framing: self.source.framing,
             stream_from: Some(self.source.stream_from),
             full_only: false,
@@ -189,7 +197,7 @@ impl Process {
         let lane = Lane::new(conn.into_parts().0, stats, OnConflict::Abort, spare_tx);
         let work = async {
             tokio::try_join!(
-                feed(&self.source, &mut self.rng, stats, position, chunks_tx),
+                feed(&self.source, &self.target, &mut self.rng, stats, position, chunks_tx),
                 apply.run(chunks, batches_tx, spare),
                 lane.run(batches)
             )
@@ -199,7 +207,14 @@ impl Process {
 }
 
 /// Hands on the log from `position` on, cut anywhere, and waits for its end to be applied.
-async fn feed(source: &Source, rng: &mut Rng, stats: &Stats, position: u64, chunks: mpsc::Sender<Chunk>) -> Result<()> {
+async fn feed(
+    source: &Source,
+    target: &Target,
+    rng: &mut Rng,
+    stats: &Stats,
+    position: u64,
+    chunks: mpsc::Sender<Chunk>,
+) -> Result<()> {
     let mut at = position as usize;
     let bits = [4, 9, 13, 20][rng.index(4)];
     // So many of each take long enough for one session.
@@ -207,11 +222,14 @@ async fn feed(source: &Source, rng: &mut Rng, stats: &Stats, position: u64, chun
     let pace = [2, 10, 200][rng.index(3)];
     while at < source.log.len() {
         let end = source.log.len().min(at + (least + rng.size(bits)) as usize);
-        let chunk = Chunk { bytes: Bytes::copy_from_slice(&source.log[at..end]), received_ms: 5 };
+        let chunk = Chunk { bytes: Bytes::copy_from_slice(&source.log[at..end]), received_ms: now_ms() };
         if chunks.send(chunk).await.is_err() {
             return Ok(());
         }
         at = end;
+        if rng.one_in(20) {
+            hold_or_not(source, target, stats, at).await?;
+        }
         if pauses > 0 && rng.one_in(pace) {
             pauses -= 1;
             match rng.below(20) {
@@ -225,16 +243,36 @@ async fn feed(source: &Source, rng: &mut Rng, stats: &Stats, position: u64, chun
     applied(source, stats, at).await
 }
 
+/// Begins to hold deadlines, or ends it, as the delay would; the target has to be told, wherever the source stands still.
+async fn hold_or_not(source: &Source, target: &Target, stats: &Stats, position: usize) -> Result<()> {
+    if stats.is_holding() {
+        stats.end_holding();
+    } else if stats.is_copied() {
+        stats.begin_holding(None);
+        target.count("holds");
+        let offset = (position as u64).saturating_sub(source.stream_from) + START;
+        if source.within.iter().any(|&(from, to)| (from..to).contains(&offset)) {
+            target.count("holds within a transaction");
+        }
+    }
+    let mut waited = Duration::ZERO;
+    while stats.has_to_say_held() {
+        let pause = Duration::from_millis(20).max(waited / 8);
+        sleep(pause).await;
+        waited += pause;
+        if waited > STALL {
+            return Err(Error::new(ErrorKind::Internal, "the target is not told whether deadlines are being held"));
+        }
+    }
+    Ok(())
+}
+
 /// Waits until all that stands in front of `position` and is whole is applied.
 async fn applied(source: &Source, stats: &Stats, position: usize) -> Result<()> {
     let Some(offset) = (position as u64).checked_sub(source.stream_from).map(|n| START + n) else { return Ok(()) };
     let Some(&whole) = source.wholes[..source.wholes.partition_point(|&whole| whole <= offset)].last() else {
         return Ok(());
     };
-    // What stands in front of a transaction may wait for its end, which is on its way.
-    if source.transactions.iter().any(|(from, to)| (*from..*to).contains(&offset)) {
-        return Ok(());
-    }
     let mut waited = Duration::ZERO;
     while stats.applied.get() < whole || !stats.is_copied() {
         let pause = Duration::from_millis(20).max(waited / 8);

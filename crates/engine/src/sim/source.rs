@@ -39,8 +39,8 @@ pub(super) struct Source {
     pub(super) selects: Vec<(u64, u32)>,
     /// Offsets between which the stream can be left: behind a command and outside of a transaction.
     pub(super) wholes: Vec<u64>,
-    /// Each from behind its MULTI to behind its EXEC.
-    pub(super) transactions: Vec<(u64, u64)>,
+    /// Offsets behind a MULTI whose EXEC comes later.
+    pub(super) within: Vec<(u64, u64)>,
     /// What the target has to hold in the end.
     pub(super) model: Model,
 }
@@ -55,7 +55,7 @@ impl Source {
             writes: Vec::new(),
             selects: vec![(START, 0)],
             wholes: vec![START],
-            transactions: Vec::new(),
+            within: Vec::new(),
             model: Model::default(),
         };
         // A few large values, over batches and steps of the input; else many small ones.
@@ -146,7 +146,7 @@ impl Source {
             let commands = if transaction { rng.below(6) } else { 1 };
             if transaction {
                 self.command(&[b"MULTI".to_vec()]);
-                self.transactions.push((self.offset(), 0));
+                self.within.push((self.offset(), 0));
             }
             let first = self.writes.len();
             for _ in 0..commands {
@@ -173,7 +173,7 @@ impl Source {
             if transaction {
                 self.command(&[b"EXEC".to_vec()]);
                 let end = self.offset();
-                self.transactions.last_mut().unwrap().1 = end;
+                self.within.last_mut().unwrap().1 = end;
                 if let Some(last) = self.writes[first..].last_mut() {
                     last.end = end;
                 }

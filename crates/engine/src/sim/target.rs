@@ -14,7 +14,12 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Rng, Shared, Trace, connection, judge::Held, model::Key, source::Source};
+use super::{
+    Rng, Shared, Trace, connection,
+    judge::Held,
+    model::{Key, number},
+    source::Source,
+};
 use crate::Stats;
 
 mod commands;
@@ -24,14 +29,17 @@ pub(super) use commands::{Client, Refusal};
 pub(super) const CHECKPOINT: &[u8] = b"__keyferry_checkpoint:t";
 
 /// What has to happen in a thousand cases.
-pub(super) const MUST_HAPPEN: [&str; 17] = [
+pub(super) const MUST_HAPPEN: [&str; 20] = [
     "batches",
     "batches kept out",
     "batches refused",
+    "batches with held deadlines",
     "broken",
     "connections cut",
     "fail-overs",
     "fence touched",
+    "holds",
+    "holds within a transaction",
     "kills",
     "late commands",
     "processes that were told so",
@@ -161,6 +169,13 @@ impl Target {
 
     pub(super) fn is_holed(&self) -> bool {
         self.state.borrow().held.holed
+    }
+
+    /// Whether the position says that batches are missing.
+    pub(super) fn shows_hole(&self) -> bool {
+        let (state, key) = (self.state.borrow(), (0, CHECKPOINT.to_vec()));
+        let field = |name: &[u8]| state.held.model.field(&key, name).unwrap_or_default().to_vec();
+        field(b"v")[12..20] != number(&field(b"n")).unwrap_or(-1).to_le_bytes()
     }
 
     /// All that is to come has come: it does not fall back any more, since nobody would write again.

@@ -12,7 +12,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{expiry::Expiry, input::Input, older::Older};
+use super::{expiry::Expiry, input::Input, older::Older, transaction::Open};
 use crate::{
     Stats,
     source::{Chunk, Framing},
@@ -95,12 +95,13 @@ pub(crate) struct Apply<'a> {
     pub(super) offset: u64,
     /// Between MULTI and EXEC.
     pub(super) in_transaction: bool,
+    pub(super) open: Open,
     /// This machine's time when the last chunk was received, in Unix milliseconds.
     pub(super) now_ms: u64,
     pub(super) batch: Batch,
     /// What stands around each batch; `None` where nothing is resumed.
     pub(super) guard: Option<Guard>,
-    /// What the next batch will be covered by, as far as it is known.
+    /// What the next batch will be covered by, as far as it is known: everything in front of its position is in batches.
     pub(super) checkpoint: Checkpoint,
     /// Offset, and position in the snapshot, of the last checkpoint.
     pub(super) checked: (u64, Option<u64>),
@@ -146,6 +147,7 @@ impl<'a> Apply<'a> {
             missing_database: None,
             offset: checkpoint.offset,
             in_transaction: false,
+            open: Open::default(),
             now_ms: 0,
             batch,
             guard,
@@ -195,14 +197,9 @@ impl<'a> Apply<'a> {
                 }
             }
         }
-        // The last words: a checkpoint for all that there was.
-        self.due = Instant::now();
+        // A checkpoint for all that there was.
+        self.say_last_words();
         self.hand_on(&batches, &mut spare).await
-    }
-
-    /// Everything in front of `at` is in batches.
-    fn is_done(&mut self, at: rdb::Position) {
-        self.checkpoint.snapshot = Some(at);
     }
 
     fn decode(&mut self) -> Result<Pause> {
@@ -269,7 +266,7 @@ impl<'a> Apply<'a> {
                     if end {
                         return Ok(Read::End);
                     }
-                    self.is_done(reader.position());
+                    self.checkpoint.snapshot = Some(reader.position());
                 }
                 Ok(None) if all => {
                     let what = format!("read the snapshot: its {} bytes end before its end mark", reader.offset());
@@ -373,6 +370,7 @@ impl<'a> Apply<'a> {
         let input = std::mem::take(&mut self.input);
         let mut used = 0;
         let result = self.read_requests(&mut scanner, input.bytes(), &mut used);
+        self.keep_transaction(&input.bytes()[..used]);
         self.input = input;
         self.input.consume(used);
         Ok((Phase::Stream(scanner), result?))

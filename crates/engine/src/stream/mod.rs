@@ -5,6 +5,7 @@
 //! - `on_request.rs`: what is done with each command of the stream.
 //! - `input.rs`: the bytes that wait to be decoded; `databases.rs`: which database goes where;
 //!   `expiry.rs`: deadlines of the stream; `holding.rs`: whether they are held.
+//! - `seal.rs`: closing a batch; `transaction.rs`: in front of a transaction whose end has not come.
 //! - `older/`: commands that the target's version does not know; `payload.rs`: values and libraries that they carry.
 
 mod apply;
@@ -17,6 +18,7 @@ mod on_item;
 mod on_request;
 mod payload;
 mod seal;
+mod transaction;
 
 pub(crate) use apply::{Apply, Plan};
 pub(crate) use expiry::Expiry;

@@ -22,7 +22,7 @@ use super::{
     expiry::Rewritten,
     older::{Lesser, Verdict},
 };
-use crate::target::{FIELDS, SETTLE_KEYS, What};
+use crate::target::{What, settle_at_once};
 
 impl Apply<'_> {
     pub(super) fn on_request(&mut self, request: &Request<'_>) -> Result<()> {
@@ -41,7 +41,7 @@ impl Apply<'_> {
                 None => return Err(self.odd(request)),
             },
             // They stay within one batch, which is a transaction itself.
-            Class::Multi => self.in_transaction = true,
+            Class::Multi => self.begin_transaction(request.bytes().len()),
             // Outside a transaction a replica answers an error to nobody. Redis up to 6.0 sends an EXEC without its MULTI
             // where a command that counts as no write wrote first.
             Class::Exec => self.in_transaction = false,
@@ -122,9 +122,9 @@ impl Apply<'_> {
         let db = db.map_or(self.lane_db, |db| Db::parse(db).map(|db| db.0));
         if let (Some(db), Some(key)) = (db, key) {
             self.select(db, self.offset);
-            let grace = self.expiry.grace_ms.to_string();
-            let args: [&[u8]; 7] = [b"EVAL", SETTLE_KEYS, b"1", key, grace.as_bytes(), b"0", FIELDS];
-            self.batch.command(What::Setup, self.offset, &args);
+            let (grace, guard) = (self.expiry.grace_ms.to_string(), self.guard.as_ref());
+            let checkpoint = guard.map_or(key, |guard| &guard.key);
+            self.batch.command(What::Setup, self.offset, &settle_at_once(checkpoint, key, grace.as_bytes(), b"0"));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Batches are closed and handed to the lane.
 //!
 //! Invariants:
-//! - A batch does not end within a transaction of the source.
+//! - A batch does not end within a transaction of the source. In front of one that does not end, it can: `transaction.rs`.
 //! - Its checkpoint covers what is in it and in those before, and nothing else.
 
 use std::{
@@ -34,10 +34,20 @@ impl Apply<'_> {
             let what = format!("write to database {db} of the target: it has only {}", self.target_databases);
             return Err(Error::new(ErrorKind::NoSuchDatabase, what));
         }
-        // The rest of a transaction is on its way, or will be sent again.
-        if self.in_transaction {
+        if !self.in_transaction {
+            return self.close(batches, spare).await;
+        }
+        // The rest of it is on its way, or will be sent again.
+        let due = self.next_checkpoint();
+        if Instant::now() < due {
             return Ok(());
         }
+        self.cut_transaction();
+        self.close(batches, spare).await?;
+        self.decode_transaction_again()
+    }
+
+    async fn close(&mut self, batches: &mpsc::Sender<Batch>, spare: &mut mpsc::Receiver<Batch>) -> Result<()> {
         let idle = self.batch.is_empty();
         let due = self.has_to_say_held() || Instant::now() >= self.due;
         let batch = if self.guard.is_some() && idle && !due {
@@ -64,17 +74,28 @@ impl Apply<'_> {
 
     /// Whether there is a position that no checkpoint says yet.
     fn has_moved(&self) -> bool {
-        self.checked != (self.offset, self.checkpoint.snapshot.map(|at| at.offset)) || self.has_to_say_held()
+        let offset = if self.in_transaction { self.open.offset } else { self.offset };
+        self.checked != (offset, self.checkpoint.snapshot.map(|at| at.offset)) || self.has_to_say_held()
     }
 
-    /// Whether deadlines are held and no checkpoint says so yet.
+    /// A checkpoint is wanted whatever the last one says: nobody writes one behind it for a while.
+    pub(super) fn say_last_words(&mut self) {
+        self.due = Instant::now();
+        // Where it says up to when all is there.
+        if self.stats.all_until_ms().is_some() {
+            self.checked.0 = u64::MAX;
+        }
+    }
+
+    /// Whether no checkpoint says yet that deadlines are being held, or that they no longer are.
     fn has_to_say_held(&self) -> bool {
         self.guard.is_some() && self.stats.has_to_say_held()
     }
 
     /// When a checkpoint has to be written though nothing comes in.
     pub(super) fn next_checkpoint(&self) -> Instant {
-        match self.guard.is_some() && self.has_moved() && !self.in_transaction {
+        match self.guard.is_some() && self.has_moved() && !self.must_end_transaction() {
+            true if self.has_to_say_held() => Instant::now(),
             true => self.due,
             false => Instant::now() + NEVER,
         }
@@ -89,6 +110,7 @@ impl Apply<'_> {
         let flags = Flags {
             held_keys: held(&self.stats.held_keys),
             held_fields: held(&self.stats.held_fields),
+            holding: self.stats.is_holding(),
             ..self.checkpoint.flags
         };
         let checkpoint = Checkpoint {
@@ -98,7 +120,7 @@ impl Apply<'_> {
             flags,
             ..self.checkpoint
         };
-        guard.seal(&mut self.batch, self.lane_db, &checkpoint);
+        guard.seal(&mut self.batch, self.lane_db, &checkpoint, self.stats.all_until_ms());
         self.batch.position = match self.checkpoint.snapshot {
             Some(at) => Some(at.offset),
             None => self.stream_from.map(|from| from + (self.offset - self.checkpoint.log.start.0)),

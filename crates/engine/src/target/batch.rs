@@ -114,6 +114,13 @@ impl Batch {
         self.set_end = 0;
     }
 
+    /// Takes out what was added behind so many bytes and notes.
+    pub(crate) fn cut(&mut self, bytes: usize, expects: usize) {
+        self.bytes.truncate(bytes);
+        self.expects.truncate(expects);
+        self.set_end = 0;
+    }
+
     /// Notes that what is written next draws one reply.
     pub(crate) fn expect(&mut self, what: What, offset: u64) {
         self.expect_at(what, offset, self.bytes.len());

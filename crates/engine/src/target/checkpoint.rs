@@ -70,17 +70,19 @@ pub(crate) struct Flags {
     pub(crate) held_fields: bool,
     /// A command was refused behind what is covered here: both sides differ.
     pub(crate) broken: bool,
+    /// The target is far behind: deadlines are being held, and none is settled.
+    pub(crate) holding: bool,
 }
 
 impl Flags {
     fn bits(self) -> u8 {
-        let bits = [self.owner, self.held_keys, self.held_fields, self.broken];
+        let bits = [self.owner, self.held_keys, self.held_fields, self.broken, self.holding];
         bits.iter().enumerate().fold(0, |byte, (i, &bit)| byte | u8::from(bit) << i)
     }
 
     fn from_bits(byte: u8) -> Option<Self> {
         let bit = |i: u8| byte & 1 << i != 0;
-        let flags = Self { owner: bit(0), held_keys: bit(1), held_fields: bit(2), broken: bit(3) };
+        let flags = Self { owner: bit(0), held_keys: bit(1), held_fields: bit(2), broken: bit(3), holding: bit(4) };
         (flags.bits() == byte).then_some(flags)
     }
 }
@@ -111,7 +113,7 @@ impl Checkpoint {
         chosen: None,
         keys: 0,
         counts: Some(Counts::NONE),
-        flags: Flags { owner: false, held_keys: false, held_fields: false, broken: false },
+        flags: Flags { owner: false, held_keys: false, held_fields: false, broken: false, holding: false },
     };
 
     /// What stands for rules: never the number of a database, and the same only for the same rules, but by an accident

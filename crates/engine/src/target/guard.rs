@@ -7,7 +7,7 @@
 //! MULTI
 //! ...                                 commands of the batch
 //! SELECT <database of the checkpoint>
-//! HSET <checkpoint> v <position>
+//! HMSET <checkpoint> v <position> t <since when everything is there>
 //! HINCRBY <checkpoint> n 1            how many batches have applied since the connection took over
 //! EXEC                                nil when the checkpoint or the fence was touched
 //! ```
@@ -18,7 +18,7 @@
 //!   refused as a whole, those behind it must not apply.
 //! - The script looks behind WATCH, so whoever takes over before it is seen by it, and whoever takes over after it is
 //!   seen by EXEC.
-//! - The HSET of the checkpoint needs memory: a target that has none refuses the whole transaction.
+//! - The HMSET of the checkpoint needs memory: a target that has none refuses the whole transaction.
 //! - Where the script itself is refused, nothing is touched, and a batch may apply though the one before it was refused as
 //!   a whole. Then `n` is not the number of the batch: the lane sees it, and whoever reads the checkpoint.
 
@@ -64,13 +64,25 @@ impl Guard {
         batch.guarded = true;
     }
 
-    /// Ends a batch that was opened. `selected`: the database that its commands have selected.
-    pub(crate) fn seal(&mut self, batch: &mut Batch, selected: Option<u32>, checkpoint: &Checkpoint) {
+    /// Ends a batch that was opened. `selected`: the database that its commands have selected. `all_until`: up to when, in Unix
+    /// milliseconds, all that the source had written is there; what is known of it from before stays otherwise.
+    pub(crate) fn seal(
+        &mut self,
+        batch: &mut Batch,
+        selected: Option<u32>,
+        checkpoint: &Checkpoint,
+        all_until: Option<u64>,
+    ) {
         self.turn = checkpoint.turn();
         if selected != Some(self.db) {
             batch.select(self.db, 0);
         }
-        batch.command(What::Checkpoint, 0, &[b"HSET", &self.key, b"v", &checkpoint.encode()]);
+        let mut number = itoa::Buffer::new();
+        let (bytes, time) = (checkpoint.encode(), all_until.map(|ms| number.format(ms).as_bytes()));
+        match time {
+            Some(time) => batch.command(What::Checkpoint, 0, &[b"HMSET", &self.key, b"v", &bytes, b"t", time]),
+            None => batch.command(What::Checkpoint, 0, &[b"HMSET", &self.key, b"v", &bytes]),
+        }
         batch.command(What::Count(checkpoint.seq), 0, &[b"HINCRBY", &self.key, b"n", b"1"]);
         encode::command(&mut batch.bytes, &[b"EXEC"]);
     }

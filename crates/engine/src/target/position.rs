@@ -1,6 +1,7 @@
 //! Reading the checkpoint of a task, and taking the task over.
 //!
-//! On the target it is a hash: `v` the bytes of the checkpoint, `n` how many batches have applied since the epoch began.
+//! On the target it is a hash: `v` the bytes of the checkpoint, `n` how many batches have applied since the epoch began, `t` up
+//! to when all that the source had written was there.
 //!
 //! Invariants:
 //! - Taking over is one step: from then on nothing applies that an earlier holder or connection has on its way, and what it
@@ -69,6 +70,12 @@ impl Place<'_> {
             Value::Array(found) if matches!(&found[..], [Value::Bulk(_), _]) => self.decode(&found).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Up to when, in Unix milliseconds by the clock of whoever had the task, all that the source had written is there.
+    pub(crate) async fn all_until_ms(&self, conn: &mut Connection) -> Result<Option<u64>> {
+        let time = ask(conn, &[b"HGET", &checkpoint::key(self.task), b"t"]).await?;
+        Ok(time.as_bytes().and_then(|ms| std::str::from_utf8(ms).ok()?.parse().ok()))
     }
 
     /// Another database with a position of the task: it has begun with other databases. With `remove` it is removed.

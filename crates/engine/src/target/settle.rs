@@ -8,8 +8,9 @@
 //! Invariants:
 //! - Settling begins when everything that was written at the source while deadlines were held is on the target.
 //! - It has ended when a whole pass has found nothing, and nothing was moved and no hold began while it went by.
-//! - A pass holds nothing before the checkpoint on the target says that deadlines are held, and nothing for a task that
-//!   somebody else has: what is held is always settled by someone.
+//! - A pass holds nothing before the checkpoint on the target says that deadlines are being held, and settles nothing before
+//!   it says that they are not. Neither is done for a task that somebody else has: what is held is always settled by someone,
+//!   and by nobody too early.
 
 use std::{
     cell::Cell,
@@ -25,15 +26,12 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    hold::SETTLE_KEYS,
+    hold::settle_at_once,
     position::Place,
     refusal::ask,
-    walk::{Change, FIELDS, Pass, Walk},
+    walk::{Change, LOOK, Pass, Walk},
 };
 use crate::{Stats, holding::Bounds};
-
-/// How often it is looked how far the target is behind.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Takes held deadlines back when the target has caught up, and holds them when it is far behind.
 pub(crate) struct Settler<'a> {
@@ -58,7 +56,8 @@ pub(crate) struct Settler<'a> {
 pub(crate) async fn try_out(conn: &mut Connection) -> Result<()> {
     let asked = async {
         ask(conn, &[b"SCAN", b"0", b"COUNT", b"1"]).await?;
-        ask(conn, &[b"EVAL", SETTLE_KEYS, b"1", b"__keyferry_nothing", b"0", b"1", FIELDS]).await
+        let nothing = b"__keyferry_nothing";
+        ask(conn, &settle_at_once(nothing, nothing, b"0", b"1")).await
     };
     match asked.await {
         // What a script is not allowed to do is said in many words.
@@ -115,14 +114,13 @@ impl Settler<'_> {
             return Ok(false);
         }
         let mut walk = Walk::new(self, Change::Hold { seq }, self.stats.held_fields.load(Relaxed));
-        while !walk.may_hold().await? {
-            if !walk.goes_on() {
-                return Ok(false);
-            }
-            sleep(LOOK).await;
+        if !walk.may_begin().await? {
+            return Ok(false);
         }
+        failpoint("hold-begun");
         match walk.all().await? {
             Pass::Whole(deadlines) => {
+                failpoint("hold-ended");
                 tracing::debug!(deadlines, "what was on the target is held");
                 Ok(true)
             }
@@ -145,8 +143,11 @@ impl Settler<'_> {
                 sleep(LOOK).await;
             }
             failpoint("pass-begun");
-            let pass = Walk::new(self, Change::Settle, self.stats.held_fields.load(Relaxed)).all().await?;
-            let Pass::Whole(n) = pass else { return Ok(()) };
+            let mut walk = Walk::new(self, Change::Settle, self.stats.held_fields.load(Relaxed));
+            if !walk.may_begin().await? {
+                return Ok(());
+            }
+            let Pass::Whole(n) = walk.all().await? else { return Ok(()) };
             failpoint("pass-ended");
             found += n;
             let same = self.stats.round() == round;

@@ -3,14 +3,15 @@
 //! Invariants:
 //! - Each key is changed in one step with looking at it (`hold.rs`), and no script looks at more than some hundred keys or
 //!   fields: a target does nothing else meanwhile.
-//! - It ends within its way when what it was begun for is over: those who hold and those who settle are never at work
-//!   together.
+//! - It ends within its way when what it was begun for is over. The target sees to it that those who hold and those who settle
+//!   are never at work together, also where a request is run long after nobody waits for it any more.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use keyferry_keyspace::info;
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_net::{Connection, Value};
+use tokio::time::sleep;
 
 use super::{
     checkpoint,
@@ -19,6 +20,9 @@ use super::{
     settle::Settler,
 };
 use crate::backoff::Backoff;
+
+/// How often it is looked whether the time has come.
+pub(super) const LOOK: Duration = Duration::from_millis(100);
 
 /// Keys that are looked at in one script: less than a millisecond of the target's time.
 const KEYS: &[u8] = b"500";
@@ -81,9 +85,15 @@ impl<'a> Walk<'a> {
         Ok(Pass::Whole(found + self.lost))
     }
 
-    /// Whether the target lets deadlines be held: the checkpoint there says that some are.
-    pub(super) async fn may_hold(&mut self) -> Result<bool> {
-        Ok(matches!(self.change_keys(&[]).await?, Value::Array(_)))
+    /// Waits until the checkpoint on the target says whether deadlines are being held; `false` when it is not wanted any more.
+    pub(super) async fn may_begin(&mut self) -> Result<bool> {
+        while !matches!(self.change_keys(&[]).await?, Value::Array(_)) {
+            if !self.goes_on() {
+                return Ok(false);
+            }
+            sleep(LOOK).await;
+        }
+        Ok(true)
     }
 
     /// Whether what it was begun for is still wanted.
@@ -140,9 +150,7 @@ impl<'a> Walk<'a> {
                 let Value::Array(reply) = self.change_keys(&rest[..rest.len().min(1000)]).await? else {
                     return Ok(Pass::Cut);
                 };
-                if self.change == Change::Settle {
-                    failpoint("keys-settled");
-                }
+                failpoint(if self.change == Change::Settle { "keys-settled" } else { "keys-held" });
                 let [Value::Int(n), Value::Int(seen), Value::Array(large)] = &reply[..] else { return Err(odd()) };
                 found += count_of(*n);
                 for key in large.iter().filter_map(Value::as_bytes) {
@@ -174,8 +182,11 @@ impl<'a> Walk<'a> {
                 if !self.goes_on() {
                     return Ok(Pass::Cut);
                 }
-                let Value::Int(n) = self.change_fields(key, names).await? else { return Err(odd()) };
-                found += count_of(n);
+                match self.change_fields(key, names).await? {
+                    Value::Int(..0) => return Ok(Pass::Cut),
+                    Value::Int(n) => found += count_of(n),
+                    _ => return Err(odd()),
+                }
             }
             if next == b"0" {
                 return Ok(Pass::Whole(found));
@@ -185,61 +196,44 @@ impl<'a> Walk<'a> {
     }
 
     async fn change_keys(&mut self, keys: &[Vec<u8>]) -> Result<Value> {
-        let grace = self.settler.grace.as_millis().to_string();
-        let keys = keys.iter().map(Vec::as_slice);
-        match self.change {
-            Change::Settle => {
-                let count = keys.len().to_string();
-                let mut args: Vec<&[u8]> = vec![b"EVAL", SETTLE_KEYS, count.as_bytes()];
-                args.extend(keys);
-                args.extend([grace.as_bytes(), self.fields, FIELDS]);
-                self.ask(&args).await
-            }
-            Change::Hold { seq } => {
-                let count = (keys.len() + 1).to_string();
-                let fence = self.fence(seq);
-                let mut args: Vec<&[u8]> = vec![b"EVAL", HOLD_KEYS, count.as_bytes(), &fence.key];
-                args.extend(keys);
-                args.extend(fence.args());
-                args.extend([grace.as_bytes(), self.fields, FIELDS]);
-                self.ask(&args).await
-            }
-        }
+        let (script, seq) = match self.change {
+            Change::Settle => (SETTLE_KEYS, 0),
+            Change::Hold { seq } => (HOLD_KEYS, seq),
+        };
+        let (count, fence) = ((keys.len() + 1).to_string(), self.fence(seq));
+        let mut args: Vec<&[u8]> = vec![b"EVAL", script, count.as_bytes(), &fence.key];
+        args.extend(keys.iter().map(Vec::as_slice));
+        args.extend(fence.args());
+        args.extend([self.fields, FIELDS]);
+        self.ask(&args).await
     }
 
     async fn change_fields(&mut self, key: &[u8], names: &[Vec<u8>]) -> Result<Value> {
-        let grace = self.settler.grace.as_millis().to_string();
-        let names = names.iter().map(Vec::as_slice);
-        match self.change {
-            Change::Settle => {
-                let mut args: Vec<&[u8]> = vec![b"EVAL", SETTLE_FIELDS, b"1", key, grace.as_bytes()];
-                args.extend(names);
-                self.ask(&args).await
-            }
-            Change::Hold { seq } => {
-                let fence = self.fence(seq);
-                let mut args: Vec<&[u8]> = vec![b"EVAL", HOLD_FIELDS, b"2", &fence.key, key];
-                args.extend(fence.args());
-                args.push(grace.as_bytes());
-                args.extend(names);
-                self.ask(&args).await
-            }
-        }
+        let (script, seq) = match self.change {
+            Change::Settle => (SETTLE_FIELDS, 0),
+            Change::Hold { seq } => (HOLD_FIELDS, seq),
+        };
+        let fence = self.fence(seq);
+        let mut args: Vec<&[u8]> = vec![b"EVAL", script, b"2", &fence.key, key];
+        args.extend(fence.args());
+        args.extend(names.iter().map(Vec::as_slice));
+        self.ask(&args).await
     }
 
     fn fence(&self, seq: u64) -> Fence {
         let Settler { place, epoch, .. } = self.settler;
         let owner = [epoch.get().to_le_bytes(), place.holder.to_le_bytes()].concat();
-        let numbers = [seq, place.db.into(), self.db.into()].map(|n| n.to_string());
+        let grace = self.settler.grace.as_millis();
+        let numbers = [seq.into(), place.db.into(), self.db.into(), grace].map(|n: u128| n.to_string());
         Fence { key: checkpoint::key(place.task), owner, numbers }
     }
 }
 
-/// What a script looks at before it holds anything: see [`HOLD_KEYS`].
+/// What a script looks at before it changes anything, see `hold.rs`, and the grace.
 struct Fence {
     key: Vec<u8>,
     owner: Vec<u8>,
-    numbers: [String; 3],
+    numbers: [String; 4],
 }
 
 impl Fence {

@@ -258,6 +258,42 @@ fn a_start_without_the_source_loses_no_key() {
     assert_right(&source, &target);
 }
 
+/// The time for which there was no process counts as a delay from the first moment on.
+#[test]
+fn a_process_that_was_away_for_long_holds_from_the_start() {
+    let (source, target) = pair("redis-7.0");
+    let proxy = Proxy::start(&source.address()).unwrap();
+    let name = format!("away-{}", source.port());
+    let task = || sync(&proxy.url(), &target.url()).args(["--ttl-grace", "2m", "--task", &name]).spawn().unwrap();
+    let () = ask(&source, 0, "SET long:7 v PX 600000");
+    let in_step = |run: &Keyferry| {
+        let () = ask(&source, 0, "SET another v");
+        let goal = goal(&source);
+        run.wait_for(LONG, |p| p.in_step && p.applied_offset >= Some(goal)).unwrap();
+    };
+    let run = task();
+    in_step(&run);
+    run.signal(Signal::TERM).unwrap();
+    run.wait_exit(LONG).unwrap();
+    // Not for long.
+    let run = task();
+    in_step(&run);
+    assert!(!is_held(&target, "long:7"));
+    run.kill_9();
+    let stderr = run.wait_exit(LONG).unwrap().stderr;
+    assert!(!stderr.contains("deadlines are held"), "{stderr}");
+    // A minute, of which a quarter of the grace is less, and half of it more.
+    let _: u64 = ask(&target, 0, &format!("HINCRBY __keyferry_checkpoint:{name} t -40000"));
+    proxy.limit(300_000);
+    let value = vec![b'x'; 1_000_000];
+    cmd("SET").arg("filler").arg(value).exec(&mut source.conn().unwrap()).unwrap();
+    let run = task();
+    wait_until("deadlines are held", LONG, || is_held(&target, "long:7")).unwrap();
+    proxy.limit(0);
+    in_step(&run);
+    assert!(!is_held(&target, "long:7"));
+}
+
 /// A process that dies while deadlines are held: the next one knows that some are.
 #[test]
 fn a_process_that_dies_while_holding_leaves_nothing_held() {

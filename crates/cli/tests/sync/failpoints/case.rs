@@ -5,6 +5,7 @@ use std::{
     io::{Seek as _, Write as _},
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
+    process::Command,
 };
 
 use keyferry_testkit::{Rng, data, keyferry::Exit, process::Signal, wait_until};
@@ -128,22 +129,43 @@ impl Case<'_> {
 
     /// A command line for the task.
     fn start(&self) -> Builder {
-        let Servers { source, target } = self.servers;
-        let run = Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), &source.url(), &target.url());
-        run.args(["--task", &self.task, "--state-dir", self.dir.to_str().unwrap()]).args(["--spool-limit", "16mb"])
+        self.start_from(&self.servers.source.url())
+    }
+
+    fn start_from(&self, source: &str) -> Builder {
+        let run = Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), source, &self.servers.target.url());
+        let run =
+            run.args(["--task", &self.task, "--state-dir", self.dir.to_str().unwrap()]).args(["--spool-limit", "16mb"]);
+        match self.scene {
+            // Whoever comes behind one that has emptied only one of them must say it again.
+            Scene::NoMemoryInTwo => run.args(["--db", "0,1", "--on-conflict", "clear"]),
+            _ => run,
+        }
     }
 
     /// A process that will die at the `visit`-th visit of a place.
     fn start_to_die(&self, name: &str, visit: u64) -> Builder {
-        self.start().env("KEYFERRY_FAILPOINT", format!("{name}:{visit}"))
+        let source = match self.scene {
+            // Nobody listens there.
+            Scene::WithoutSource => "redis://127.0.0.1:1",
+            _ => &self.servers.source.url(),
+        };
+        self.start_from(source).env("KEYFERRY_FAILPOINT", format!("{name}:{visit}"))
     }
 
     /// What leads to the situation.
     fn before(&self, mut writer: Writer, rng: &mut Rng) -> Writer {
         let Servers { source, target } = self.servers;
         match self.scene {
-            Scene::Fresh | Scene::Segments | Scene::TargetLost | Scene::Promoted | Scene::Refused | Scene::End => {}
-            Scene::NoMemory => {
+            Scene::Fresh | Scene::Segments | Scene::TargetLost | Scene::Promoted => {}
+            Scene::Refused | Scene::Cutover | Scene::End => {}
+            Scene::Elsewhere => {
+                let run = self.start().args(["--db", "3"]).spawn().unwrap();
+                run.wait_for(LONG, |p| p.in_step).unwrap();
+                run.signal(Signal::TERM).unwrap();
+                assert_eq!(run.wait_exit(LONG).unwrap().code(), 130);
+            }
+            Scene::NoMemory | Scene::NoMemoryInTwo => {
                 data::fill_strings(&target.url(), 2500, 4000, self.seed).unwrap();
                 target.config_set("maxmemory", "6mb").unwrap();
             }
@@ -156,12 +178,13 @@ impl Case<'_> {
                 assert_killed(&run.wait_exit(LONG).unwrap());
                 writer = running.stop();
             }
-            Scene::Resume | Scene::Damaged | Scene::SecondFull | Scene::PromotedBefore => {
+            Scene::Resume | Scene::Damaged | Scene::SecondFull | Scene::PromotedBefore | Scene::WithoutSource => {
                 let run = self.start().spawn().unwrap();
                 let running = writer.go_on();
                 self.wait_for_stream();
                 // Only a clean end says that the spool holds all that it needs.
-                if self.scene != Scene::PromotedBefore && rng.one_in(2) {
+                let cleanly = matches!(self.scene, Scene::PromotedBefore | Scene::WithoutSource);
+                if !cleanly && rng.one_in(2) {
                     run.kill_9();
                     run.wait_exit(LONG).unwrap();
                 } else {
@@ -203,6 +226,7 @@ impl Case<'_> {
             Scene::End => start = start.arg("--stop-when-synced"),
             // The next process goes without it: it must find an empty target.
             Scene::NoMemory => start = start.args(["--on-conflict", "clear"]),
+            Scene::Elsewhere => start = start.args(["--restart", "--on-conflict", "clear"]),
             _ => {}
         }
         let run = start.spawn().unwrap();
@@ -229,6 +253,14 @@ impl Case<'_> {
                 self.wait_for_stream();
                 let () = ask(target, 0, "SET refused x");
                 let () = ask(source, 0, "RPUSH refused x");
+            }
+            // Nobody stops writing, so it is undone.
+            Scene::Cutover => {
+                run.wait_for(LONG, |p| p.in_step).unwrap();
+                let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+                command.args(["cutover", "--source-pause", "manual", "--timeout", "3s", "--task", &self.task]);
+                let said = command.arg("--state-dir").arg(&self.dir).output().unwrap();
+                assert_ne!(said.status.code(), Some(0), "{said:?}");
             }
             _ => {}
         }

@@ -21,6 +21,14 @@ pub(super) enum Scene {
     Torn,
     /// The first one, which is to empty a target that has no memory left.
     NoMemory,
+    /// Likewise, of which two databases are chosen: they are emptied one by one.
+    NoMemoryInTwo,
+    /// An earlier one had chosen another database, and the task is begun anew.
+    Elsewhere,
+    /// An earlier one has followed, and the source cannot be reached any more: it holds deadlines.
+    WithoutSource,
+    /// The first one, and a cut-over is tried while the source is written to.
+    Cutover,
     /// The first one, and its connections to the target are cut.
     TargetLost,
     /// The first one, and the source is promoted under it.
@@ -54,7 +62,10 @@ pub(super) fn of(name: &str) -> &'static [(Scene, u64, u64)] {
             &[(Resume, 1, 1), (TargetLost, 1, 1), (SecondFull, 1, 1), (Untouched, 1, 1), (Damaged, 1, 1), (End, 1, 1)]
         }
         "before-emptied" | "after-emptied" => &[(SecondFull, 1, 1)],
-        "emptied-alone" => &[(NoMemory, 1, 1)],
+        // A target without memory refuses to queue it.
+        "database-emptied" => &[(NoMemoryInTwo, 1, 2)],
+        "emptied-alone" => &[(NoMemory, 1, 1), (NoMemoryInTwo, 1, 1)],
+        "elsewhere-removed" => &[(Elsewhere, 1, 1)],
         "position-removed" => &[(Untouched, 1, 1)],
         // At the end it is put for the second time: nothing in its place.
         "before-put" | "after-put" => &[(Fresh, 1, 1), (Damaged, 1, 1), (Untouched, 1, 1), (End, 2, 2)],
@@ -63,6 +74,9 @@ pub(super) fn of(name: &str) -> &'static [(Scene, u64, u64)] {
         // The first pass finds deadlines, so there is a second one.
         "pass-begun" | "pass-ended" | "keys-settled" => &[(Fresh, 1, 2), (SecondFull, 1, 2)],
         "settled" => &[(Fresh, 1, 1), (SecondFull, 1, 1)],
+        "hold-begun" | "keys-held" | "hold-ended" => &[(WithoutSource, 1, 1)],
+        "grace-lowered" => &[(Cutover, 1, 1), (End, 1, 1)],
+        "grace-given-back" => &[(Cutover, 1, 1)],
         "broken-noted" => &[(Refused, 1, 1)],
         "task-forgotten" => &[(End, 1, 1)],
         _ => panic!("no situation is known in which {name} is reached"),

@@ -260,8 +260,12 @@ impl State {
             return;
         }
         let key = (0, CHECKPOINT.to_vec());
-        let field = |name: &[u8]| self.held.model.field(&key, name).unwrap_or_default();
-        let judged = self.source.judge(&self.held, field(b"v"), field(b"n"));
+        let field = |name: &[u8]| self.held.model.field(&key, name).unwrap_or_default().to_vec();
+        let (v, n) = (field(b"v"), field(b"n"));
+        if self.held.came[0] {
+            *self.trace.borrow_mut().counts.entry("batches with held deadlines").or_default() += 1;
+        }
+        let judged = self.source.judge(&mut self.held, &v, &n);
         self.missing(judged);
     }
 

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, time::Duration};
 
 use keyferry_keyspace::objects::Objects;
-use keyferry_model::{Result, Side};
+use keyferry_model::{Result, Side, failpoint};
 use keyferry_net::{Connection, Value};
 
 use super::odd;
@@ -94,6 +94,7 @@ impl<'a> Moves<'a> {
                 break;
             }
             let set = self.set(of, &moves).await?;
+            failpoint(if self.to < self.from { "grace-lowered" } else { "grace-given-back" });
             if round == 0 {
                 count = set.len() as u64;
             }

@@ -107,7 +107,7 @@ fn guarded() -> Batch {
     guard.open(&mut batch);
     batch.command(What::Command, 60, &[b"SET", b"a", b"v"]);
     batch.command(What::Deadline, 70, &[b"PEXPIREAT", b"a", b"5"]);
-    guard.seal(&mut batch, Some(3), &checkpoint);
+    guard.seal(&mut batch, Some(3), &checkpoint, None);
     batch.applied = Some(70);
     batch
 }
