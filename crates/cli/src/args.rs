@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use keyferry_model::{OnConflict, OnLostBacklog, OnUnsupported};
 use keyferry_precheck::Item;
 
-use crate::{check::CheckArgs, chosen::ChosenArgs, compare, control, migration_report, rdb_tool};
+use crate::{check::CheckArgs, chosen::ChosenArgs, compare, control, migration_report, rdb_tool, secrets::AccessArgs};
 
 /// Moves live Redis-compatible data from one server to another and keeps both in step.
 #[derive(Parser)]
@@ -100,18 +100,8 @@ pub(crate) struct SyncArgs {
     /// Keys of the snapshot and commands of the stream that are written to TARGET in a second: a number or off.
     #[arg(long, value_name = "N", default_value = "off", value_parser = count)]
     pub(crate) limit_write_commands: u64,
-    /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) source_password_file: Option<PathBuf>,
-    /// File with the password of TARGET (else KEYFERRY_TARGET_PASSWORD or the URL).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) target_password_file: Option<PathBuf>,
-    /// PEM file with the CA certificates to trust for SOURCE instead of the system's.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) source_tls_ca: Option<PathBuf>,
-    /// PEM file with the CA certificates to trust for TARGET instead of the system's.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) target_tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) access: AccessArgs,
     /// error, warn, info, debug or trace.
     #[arg(long, value_enum, default_value = "info", env = "KEYFERRY_LOG_LEVEL")]
     pub(crate) log_level: LogLevel,

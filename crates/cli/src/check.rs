@@ -19,7 +19,7 @@ use crate::{
     args::{size, task_name, time},
     chosen::ChosenArgs,
     history::{Entry, History},
-    secrets::endpoint,
+    secrets::AccessArgs,
     sync::{default_task, failed, say},
     task_lock::state_dir,
 };
@@ -73,18 +73,8 @@ pub(crate) struct CheckArgs {
     /// As for sync.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     spool_limit: Option<u64>,
-    /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
-    #[arg(long, value_name = "FILE")]
-    source_password_file: Option<PathBuf>,
-    /// File with the password of TARGET (else KEYFERRY_TARGET_PASSWORD or the URL).
-    #[arg(long, value_name = "FILE")]
-    target_password_file: Option<PathBuf>,
-    /// PEM file with the CA certificates to trust for SOURCE instead of the system's.
-    #[arg(long, value_name = "FILE")]
-    source_tls_ca: Option<PathBuf>,
-    /// PEM file with the CA certificates to trust for TARGET instead of the system's.
-    #[arg(long, value_name = "FILE")]
-    target_tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -116,10 +106,8 @@ pub(crate) fn main(args: &CheckArgs) -> ExitCode {
 }
 
 fn look(args: &CheckArgs) -> Result<Report> {
-    let source =
-        endpoint(Side::Source, &args.source, args.source_password_file.as_deref(), args.source_tls_ca.as_deref())?;
-    let target =
-        endpoint(Side::Target, &args.target, args.target_password_file.as_deref(), args.target_tls_ca.as_deref())?;
+    let source = args.access.endpoint(Side::Source, &args.source)?;
+    let target = args.access.endpoint(Side::Target, &args.target)?;
     if target.db.is_some() && source.db.is_none() {
         let what = "read the URLs: a database is chosen on the target but not on the source";
         return Err(Error::new(ErrorKind::BadUrl, what));

@@ -7,10 +7,11 @@ use std::{
     env,
     ffi::OsString,
     os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
 };
 
+use clap::Args;
 use keyferry_model::{ErrorKind, Result, ResultExt as _, Side};
 use keyferry_net::Endpoint;
 use secrecy::SecretString;
@@ -74,19 +75,37 @@ fn split(url: &str) -> Option<(String, String)> {
     Some((without.into(), password))
 }
 
-/// A server with its password and the certificates to trust.
-pub(crate) fn endpoint(
-    side: Side,
-    url: &str,
-    password_file: Option<&Path>,
-    ca_file: Option<&Path>,
-) -> Result<Endpoint> {
-    let mut endpoint = Endpoint::parse(side, url)?;
-    if let Some(found) = password(side, password_file)? {
-        endpoint.password = Some(found);
+/// How both servers are reached, next to their URLs.
+#[derive(Args)]
+pub(crate) struct AccessArgs {
+    /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
+    #[arg(long, value_name = "FILE")]
+    source_password_file: Option<PathBuf>,
+    /// File with the password of TARGET (else KEYFERRY_TARGET_PASSWORD or the URL).
+    #[arg(long, value_name = "FILE")]
+    target_password_file: Option<PathBuf>,
+    /// PEM file with the CA certificates to trust for SOURCE instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    source_tls_ca: Option<PathBuf>,
+    /// PEM file with the CA certificates to trust for TARGET instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    target_tls_ca: Option<PathBuf>,
+}
+
+impl AccessArgs {
+    /// A server with its password and the certificates to trust.
+    pub(crate) fn endpoint(&self, side: Side, url: &str) -> Result<Endpoint> {
+        let (password_file, ca_file) = match side {
+            Side::Source => (&self.source_password_file, &self.source_tls_ca),
+            Side::Target => (&self.target_password_file, &self.target_tls_ca),
+        };
+        let mut endpoint = Endpoint::parse(side, url)?;
+        if let Some(found) = password(side, password_file.as_deref())? {
+            endpoint.password = Some(found);
+        }
+        endpoint.ca_file.clone_from(ca_file);
+        Ok(endpoint)
     }
-    endpoint.ca_file = ca_file.map(Path::to_owned);
-    Ok(endpoint)
 }
 
 /// The password of a side: from a file, else from the environment. The URL's own stands behind both.

@@ -27,7 +27,6 @@ use crate::{
     history::{Entry, History, Settings},
     logging,
     report::{Reporter, summary},
-    secrets::endpoint,
     task_lock::TaskLock,
 };
 
@@ -81,13 +80,9 @@ pub(crate) fn say(line: &str) {
 fn sync(args: &SyncArgs, stats: &mut Arc<Stats>, reporter: &Reporter) -> Result<Outcome> {
     let mut source = match args.source.strip_prefix("file:") {
         Some(path) => Source::File(path.trim_start_matches("//").into()),
-        None => {
-            let password = args.source_password_file.as_deref();
-            Source::Server(endpoint(Side::Source, &args.source, password, args.source_tls_ca.as_deref())?)
-        }
+        None => Source::Server(args.access.endpoint(Side::Source, &args.source)?),
     };
-    let password = args.target_password_file.as_deref();
-    let mut target = endpoint(Side::Target, &args.target, password, args.target_tls_ca.as_deref())?;
+    let mut target = args.access.endpoint(Side::Target, &args.target)?;
     if matches!(source, Source::File(_)) && (args.stop_when_synced || target.db.is_some()) {
         let what = "load a file: there is nothing to follow, and its databases keep their numbers";
         return Err(Error::new(ErrorKind::BadUrl, what));

@@ -8,6 +8,7 @@ use keyferry_verify::Mode;
 use crate::{
     args::{LogFormat, LogLevel, time},
     chosen::DataArgs,
+    secrets::AccessArgs,
 };
 
 /// Exit codes: 0 equal; 1 differences; 2 an error or wrong usage; 130 interrupted.
@@ -72,18 +73,8 @@ pub(crate) struct Args {
     /// Whether progress is shown on stderr: auto (when it is a terminal), bar or none.
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) progress: ProgressMode,
-    /// File with the password of SOURCE (else KEYFERRY_SOURCE_PASSWORD or the URL).
-    #[arg(long, value_name = "FILE")]
-    pub(super) source_password_file: Option<PathBuf>,
-    /// File with the password of TARGET (else KEYFERRY_TARGET_PASSWORD or the URL).
-    #[arg(long, value_name = "FILE")]
-    pub(super) target_password_file: Option<PathBuf>,
-    /// PEM file with the CA certificates to trust for SOURCE instead of the system's.
-    #[arg(long, value_name = "FILE")]
-    pub(super) source_tls_ca: Option<PathBuf>,
-    /// PEM file with the CA certificates to trust for TARGET instead of the system's.
-    #[arg(long, value_name = "FILE")]
-    pub(super) target_tls_ca: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
     /// error, warn, info, debug or trace.
     #[arg(long, value_enum, default_value = "info", env = "KEYFERRY_LOG_LEVEL")]
     pub(super) log_level: LogLevel,

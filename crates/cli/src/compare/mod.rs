@@ -5,7 +5,7 @@ mod output;
 
 use std::{
     io::{self, IsTerminal as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -20,7 +20,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{logging, report::LogWriter, secrets::endpoint, sync};
+use crate::{logging, report::LogWriter, sync};
 
 /// Differences on one page of `--show`.
 const PAGE: u64 = 1_000;
@@ -69,11 +69,8 @@ fn show(args: &Args, path: &Path) -> Result<End> {
 }
 
 fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
-    let side = |side, url: &Option<String>, password: &Option<PathBuf>, ca: &Option<PathBuf>| {
-        endpoint(side, url.as_deref().unwrap_or_default(), password.as_deref(), ca.as_deref())
-    };
-    let source = side(Side::Source, &args.source, &args.source_password_file, &args.source_tls_ca)?;
-    let target = side(Side::Target, &args.target, &args.target_password_file, &args.target_tls_ca)?;
+    let side = |side, url: &Option<String>| args.access.endpoint(side, url.as_deref().unwrap_or_default());
+    let (source, target) = (side(Side::Source, &args.source)?, side(Side::Target, &args.target)?);
     if target.db.is_some() && source.db.is_none() {
         let what = "read the URLs: a database is chosen on the target but not on the source";
         return Err(Error::new(ErrorKind::BadUrl, what));

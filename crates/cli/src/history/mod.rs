@@ -15,7 +15,7 @@ mod reader;
 mod writer;
 
 pub(crate) use entry::{Entry, Line, Moved, Settings};
-pub(crate) use reader::{Lines, read};
+pub(crate) use reader::{Lines, missing, read};
 pub(crate) use writer::{History, OfComparison};
 
 use std::path::{Path, PathBuf};

@@ -20,8 +20,6 @@ pub(crate) struct Lines {
     pub(crate) lines: Vec<Line>,
     /// Lines that say nothing: torn, damaged, or of another version.
     pub(crate) unreadable: u64,
-    /// Lines whose numbers are missing.
-    pub(crate) missing: u64,
 }
 
 /// Errors: `NoHistory` when there is none; `ReportFile` when it cannot be read.
@@ -44,7 +42,6 @@ pub(crate) fn read(dir: &Path, task: &str) -> Result<Lines> {
         let what = format!("read the history of task `{task}`: there is no {}", new.display());
         return Err(Error::new(ErrorKind::NoHistory, what));
     }
-    lines.count_missing();
     Ok(lines)
 }
 
@@ -57,17 +54,17 @@ impl Lines {
             }
         }
     }
+}
 
-    /// What is numbered lower than the last line of a process, and not there. An older file that is gone counts too.
-    fn count_missing(&mut self) {
-        let mut runs: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        for line in &self.lines {
-            let (count, last) = runs.entry(&line.run).or_default();
-            *count += 1;
-            *last = line.n.max(*last);
-        }
-        self.missing = runs.values().map(|(count, last)| last.saturating_add(1).saturating_sub(*count)).sum();
+/// How many lines are numbered lower than the last one of their process, and not there.
+pub(crate) fn missing(lines: &[Line]) -> u64 {
+    let mut runs: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for line in lines {
+        let (count, last) = runs.entry(&line.run).or_default();
+        *count += 1;
+        *last = line.n.max(*last);
     }
+    runs.values().map(|(count, last)| last.saturating_add(1).saturating_sub(*count)).sum()
 }
 
 #[cfg(test)]
@@ -115,12 +112,12 @@ mod tests {
         let path = &files(dir.path(), "t")[0];
         let history = History::open(dir.path(), "t");
         (0..4).for_each(|n| history.note(copied(n)));
-        assert_eq!(read(dir.path(), "t").unwrap().missing, 0);
+        assert_eq!(missing(&read(dir.path(), "t").unwrap().lines), 0);
         let text = std::fs::read_to_string(path).unwrap();
         let kept: Vec<&str> = text.lines().filter(|line| !line.contains("\"n\":2,")).collect();
         std::fs::write(path, [b"\xff\0{}\n", kept.join("\n").as_bytes()].concat()).unwrap();
         let lines = read(dir.path(), "t").unwrap();
-        assert_eq!((offsets(&lines), lines.missing, lines.unreadable), (vec![0, 1, 3], 1, 1));
+        assert_eq!((offsets(&lines), missing(&lines.lines), lines.unreadable), (vec![0, 1, 3], 1, 1));
     }
 
     #[test]
@@ -139,7 +136,7 @@ mod tests {
         let lines = read(dir.path(), "t").unwrap();
         assert!(lines.lines.iter().any(cut));
         let last = lines.lines.iter().map(|line| line.n).max().unwrap();
-        assert_eq!(lines.missing, last + 1 - lines.lines.len() as u64);
+        assert_eq!(missing(&lines.lines), last + 1 - lines.lines.len() as u64);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
     },
     date::utc,
 };
-use crate::history::{Entry, Line, Lines, Moved};
+use crate::history::{Entry, Line, Lines, Moved, missing};
 
 /// The report of the last migration of `task`. `now`: in Unix milliseconds.
 pub(super) fn report(task: &str, history: &Lines, now: u64) -> Report {
@@ -27,10 +27,12 @@ pub(super) fn report(task: &str, history: &Lines, now: u64) -> Report {
     report.history = History {
         lines: lines.len() as u64,
         unreadable: history.unreadable,
-        missing: history.missing,
+        missing: missing(lines),
         from_the_beginning: matches!(lines.first(), Some(Line { entry: Entry::Started(_), .. }))
             && (lines.len() < history.lines.len() || !is_cut(lines)),
     };
+    // What is missing may have counted.
+    report.full_copy.complete &= report.history.missing == 0 && report.history.from_the_beginning;
     report
 }
 

@@ -178,7 +178,7 @@ pub(super) struct History {
     pub(super) lines: u64,
     /// Torn or damaged ones, or of another version; in all of the history.
     pub(super) unreadable: u64,
-    /// Those whose numbers are missing; in all of the history.
+    /// Those whose numbers are missing.
     pub(super) missing: u64,
     /// The beginning of the migration is in it.
     pub(super) from_the_beginning: bool,

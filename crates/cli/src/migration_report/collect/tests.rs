@@ -130,4 +130,12 @@ fn what_nobody_has_counted_is_not_complete() {
     ];
     let twice = report_of(&twice);
     assert_eq!((twice.complete, twice.keys, twice.by_database.len()), (true, 2, 1));
+    // A line that could not be written may have been one that counts.
+    let copied = json!({"event": "copied", "offset": 7});
+    let mut holed =
+        lines(&[("a", started(false)), ("a", begun(9, false, false)), ("a", database(0, 1)), ("a", copied)]);
+    assert!(report("t", &holed, 0).full_copy.complete);
+    holed.lines.remove(2);
+    let holed = report("t", &holed, 0);
+    assert_eq!((holed.full_copy.complete, holed.history.missing), (false, 1));
 }
