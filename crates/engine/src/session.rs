@@ -75,14 +75,21 @@ impl Sessions<'_> {
             if stats.position.get() != before {
                 backoff = Backoff::new(self.task.spec.retry_window);
             }
+            let gone = || Error::new(ErrorKind::Lost(Side::Target), "end the task: the target is lost");
             let mut error = lost;
             next = loop {
-                if !backoff.again(error, self.stop).await? {
+                let again = tokio::select! {
+                    biased;
+                    () = self.ended_without_target() => return Err(gone()),
+                    again = backoff.again(error, self.stop) => again?,
+                };
+                if !again {
                     return Ok(());
                 }
                 let reopened = tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return Ok(()),
+                    () = self.ended_without_target() => return Err(gone()),
                     reopened = self.reopen(checkpoint) => reopened,
                 };
                 match reopened {
@@ -93,6 +100,14 @@ impl Sessions<'_> {
             };
             stats.set_lost(Side::Target, false);
             stats.resume(&next.1);
+        }
+    }
+
+    /// All is to end, and not by the user: a paused source does not wait for a target to come back.
+    async fn ended_without_target(&self) {
+        self.done.cancelled().await;
+        if self.stop.is_cancelled() {
+            pending().await
         }
     }
 

@@ -1,7 +1,7 @@
 //! Places between two durable steps at which a test kills the process.
 //!
 //! With `KEYFERRY_FAILPOINT=<name>:<n>` a process kills itself with SIGKILL when it comes to the place of that name for the
-//! n-th time. Only builds with debug assertions do that; in all others a failpoint is nothing. What is killed where:
+//! n-th time. With `<name>:<n>:stop` it stops itself with SIGSTOP instead, so that a test can break something just then. Only builds with debug assertions do that; in all others a failpoint is nothing. What is killed where:
 //! `docs/design/checkpoint.md`; the test that goes through all of them: `crates/cli/tests/sync/failpoints.rs`.
 
 /// The names of all places, in the order of a task's life.
@@ -62,6 +62,8 @@ pub const FAILPOINTS: &[&str] = &[
 
 /// The names of the places within a cut-over, in their order. They are reached in `crates/cli/tests/sync/reverse.rs`.
 pub const CUTOVER_FAILPOINTS: &[&str] = &[
+    // `engine/src/cutover/pause.rs`: the source is to be paused.
+    "before-pause",
     // `engine/src/cutover.rs`: the source may be paused; nobody writes there, and all is on the target.
     "source-paused",
     "drained",
@@ -98,10 +100,14 @@ mod chosen {
     use rustix::process::{Signal, getpid, kill_process};
 
     /// The place that was asked for, and at which time.
-    static CHOSEN: LazyLock<Option<(String, u64)>> = LazyLock::new(|| {
+    static CHOSEN: LazyLock<Option<(String, u64, Signal)>> = LazyLock::new(|| {
         let text = env::var("KEYFERRY_FAILPOINT").ok()?;
-        let parsed = text.split_once(':').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?)));
-        Some(parsed.unwrap_or_else(|| panic!("KEYFERRY_FAILPOINT is not <name>:<n> but {text}")))
+        let (place, signal) = match text.strip_suffix(":stop") {
+            Some(place) => (place, Signal::STOP),
+            None => (text.as_str(), Signal::KILL),
+        };
+        let parsed = place.split_once(':').and_then(|(name, n)| Some((name.to_owned(), n.parse().ok()?, signal)));
+        Some(parsed.unwrap_or_else(|| panic!("KEYFERRY_FAILPOINT is not <name>:<n>[:stop] but {text}")))
     });
     static REACHED: AtomicU64 = AtomicU64::new(0);
 
@@ -110,10 +116,10 @@ mod chosen {
             super::FAILPOINTS.contains(&name) || super::CUTOVER_FAILPOINTS.contains(&name),
             "{name} is not in the list"
         );
-        let Some((chosen, n)) = &*CHOSEN else { return };
+        let Some((chosen, n, signal)) = &*CHOSEN else { return };
         if chosen == name && REACHED.fetch_add(1, Relaxed) + 1 == *n {
-            // The kernel does not come back from here: nothing is flushed, closed in order or unwound.
-            kill_process(getpid(), Signal::KILL).expect("a process may kill itself");
+            // From SIGKILL the kernel does not come back: nothing is flushed, closed in order or unwound.
+            kill_process(getpid(), *signal).expect("a process may kill itself");
         }
     }
 }

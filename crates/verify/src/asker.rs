@@ -264,12 +264,21 @@ async fn receive(
                 }
             }
             let bytes = answers.buf.get(seen..).unwrap_or_default();
-            let (used, summary) =
-                scanner.feed(bytes).map_err(|e| broken(endpoint, "its reply is not RESP").caused_by(e))?;
-            seen += used;
-            let Some(summary) = summary else { continue };
+            let kind = match whole_bulk(bytes) {
+                Some(len) if scanner.is_between() => {
+                    seen += len;
+                    Kind::Bulk
+                }
+                _ => {
+                    let (used, summary) =
+                        scanner.feed(bytes).map_err(|e| broken(endpoint, "its reply is not RESP").caused_by(e))?;
+                    seen += used;
+                    let Some(summary) = summary else { continue };
+                    summary.kind
+                }
+            };
             due -= 1;
-            match (is_header, summary.kind, elements) {
+            match (is_header, kind, elements) {
                 (true, Kind::Array(n), Some(elements)) => {
                     if n != elements as u64 {
                         return Err(broken(endpoint, "an array has an unexpected length"));
@@ -282,9 +291,9 @@ async fn receive(
                     answers.buf.drain(start..seen);
                     seen = start;
                     dropped = 0;
-                    answers.items.push((summary.kind, len, SKIPPED));
+                    answers.items.push((kind, len, SKIPPED));
                 }
-                _ => answers.items.push((summary.kind, start, seen)),
+                _ => answers.items.push((kind, start, seen)),
             }
             is_header = false;
             start = seen;
@@ -296,6 +305,51 @@ async fn receive(
     }
 }
 
+/// The length of the bulk string in front, header and end included, where it is there as a whole: nearly all answers are such
+/// ones. Anything else is left to the scanner.
+fn whole_bulk(bytes: &[u8]) -> Option<usize> {
+    let mut len = 0_usize;
+    // More digits than these are more than is kept.
+    for (at, byte) in bytes.iter().enumerate().take(9) {
+        match byte {
+            b'$' if at == 0 => {}
+            b'0'..=b'9' if at > 0 => len = len * 10 + usize::from(byte - b'0'),
+            b'\r' if at > 1 => {
+                let body = at + 2;
+                let ends = bytes.get(at + 1) == Some(&b'\n') && bytes.get(body + len..body + len + 2) == Some(b"\r\n");
+                return ends.then_some(body + len + 2);
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
 fn broken(endpoint: &Endpoint, what: &str) -> Error {
     Error::new(ErrorKind::Protocol(endpoint.side), format!("talk to the {} {endpoint}: {what}", endpoint.side))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole_bulk;
+
+    #[test]
+    fn whole_bulk_strings_in_front() {
+        for (bytes, len) in [
+            (&b"$3\r\nabc\r\n$1\r\nx\r\n"[..], Some(9)),
+            (b"$0\r\n\r\n", Some(6)),
+            (b"$12\r\n\r\n0123456789\r\n", Some(19)),
+            (b"$3\r\nabc\r", None),
+            (b"$3\r\nabcd\r\n", None),
+            (b"$3", None),
+            (b"$-1\r\n", None),
+            (b"$\r\n\r\n", None),
+            (b"$3\rxabc\r\n", None),
+            (b":1\r\n", None),
+            (b"3\r\nabc\r\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(whole_bulk(bytes), len, "{bytes:?}");
+        }
+    }
 }

@@ -306,3 +306,42 @@ fn writers_stopped_by_hand_and_a_client_that_goes() {
     assert_is_over(&run.wait_exit(LONG).unwrap(), &target, dir.path());
     differences_with_grace(&source, &target).assert_equal();
 }
+
+/// The figure of a release build: `cargo nextest run --release -p keyferry-cli --run-ignored only -E 'test(write_pause)'
+/// --no-capture`.
+#[test]
+#[ignore = "a measurement of a minute, for a release build"]
+fn write_pause_of_ten_cut_overs() {
+    let mut pauses: Vec<u64> = (0..10).map(|_| write_pause_under_load()).collect();
+    pauses.sort_unstable();
+    let median = (pauses[4] + pauses[5]) / 2;
+    println!("write pauses at 20 000 writes a second: {pauses:?} ms, median {median} ms, nothing lost");
+    assert!(median <= 500, "{pauses:?}");
+}
+
+/// One cut-over at 20 000 writes a second; its write pause in milliseconds.
+fn write_pause_under_load() -> u64 {
+    let (source, target) = pair("redis-7.0");
+    let dir = tempfile::tempdir().unwrap();
+    let run = task(&source, &target.url(), dir.path()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let switched = Arc::new(AtomicBool::new(false));
+    let counter = thread::spawn({
+        let (source, target, switched) = (source.url(), target.url(), Arc::clone(&switched));
+        move || count(&source, &target, &switched, 1000)
+    });
+    let load = LoadSpec { rate: Some(20_000), threads: 2, ..LoadSpec::default() };
+    let load = Load::start(&source.url(), load).unwrap();
+    run.wait_for(LONG, |p| p.commands_per_second > 18_000.0).unwrap();
+    let done = talk("cutover", "t", dir.path(), &["--output", "json", "--source-pause", "30s"]);
+    let (report, said) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
+    assert!(done.status.success(), "{said}");
+    let _: u64 = ask(&source, 0, "CLIENT KILL TYPE normal");
+    assert!(!load.stop().failures.is_empty());
+    assert_eq!(ask::<String>(&source, 0, "CLIENT UNPAUSE"), "OK");
+    differences_with_grace(&source, &target).assert_equal();
+    switched.store(true, Relaxed);
+    assert_eq!(counter.join().unwrap(), ask::<u64>(&target, 0, "GET count"));
+    assert_is_over(&run.wait_exit(LONG).unwrap(), &target, dir.path());
+    number(&report, "write_pause_ms")
+}

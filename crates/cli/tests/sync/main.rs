@@ -5,6 +5,7 @@ mod chaos;
 mod conflicts;
 mod control;
 mod cutover;
+mod cutover_faults;
 mod deadlines;
 mod failpoints;
 mod fake_source;

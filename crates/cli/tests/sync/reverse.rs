@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Counts in two databases, in turns, wherever it is sent: what was answered is what has to be there.
-struct Counter {
+pub(super) struct Counter {
     url: Arc<Mutex<String>>,
     answered: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
@@ -31,7 +31,7 @@ struct Counter {
 }
 
 impl Counter {
-    fn start(server: &Server) -> Self {
+    pub(super) fn start(server: &Server) -> Self {
         let url = Arc::new(Mutex::new(server.url()));
         let (answered, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
         let thread = thread::spawn({
@@ -61,18 +61,18 @@ impl Counter {
     }
 
     /// Sends it elsewhere; gives how often it was answered before. Only when it was sent away.
-    fn send_to(&self, server: &Server) -> u64 {
+    pub(super) fn send_to(&self, server: &Server) -> u64 {
         let before = self.answered.load(SeqCst);
         *self.url.lock().unwrap() = server.url();
         before
     }
 
-    fn wait_for(&self, more: u64) {
+    pub(super) fn wait_for(&self, more: u64) {
         let goal = self.answered.load(SeqCst) + more;
         wait_until("it counts on", LONG, || self.answered.load(SeqCst) >= goal).unwrap();
     }
 
-    fn stop(self) -> u64 {
+    pub(super) fn stop(self) -> u64 {
         self.stop.store(true, SeqCst);
         self.thread.join().unwrap();
         self.answered.load(SeqCst)
@@ -80,12 +80,12 @@ impl Counter {
 }
 
 /// What the counter has written.
-fn counted(server: &Server) -> u64 {
+pub(super) fn counted(server: &Server) -> u64 {
     [0, 5].map(|db| ask::<Option<u64>>(server, db, "GET count").unwrap_or_default()).iter().sum()
 }
 
 /// Waits until the task is in step, and has lifted deadlines.
-fn wait_in_step(run: &Keyferry, name: &str, dir: &Path) {
+pub(super) fn wait_in_step(run: &Keyferry, name: &str, dir: &Path) {
     let in_step = || {
         let said = talk("status", name, dir, &["--output", "json"]);
         String::from_utf8_lossy(&said.stdout).contains("\"in_step\":true")
@@ -94,13 +94,13 @@ fn wait_in_step(run: &Keyferry, name: &str, dir: &Path) {
 }
 
 /// Everything that `source` has written is on `target`.
-fn wait_for_all(source: &Server, target: &Server) {
+pub(super) fn wait_for_all(source: &Server, target: &Server) {
     let _: u64 = ask(source, 1, "INCR last");
     let last: u64 = ask(source, 1, "GET last");
     wait_until("the last write is there", LONG, || ask::<Option<u64>>(target, 1, "GET last") == Some(last)).unwrap();
 }
 
-fn cut_over(run: &Keyferry, name: &str, dir: &Path, args: &[&str]) -> String {
+pub(super) fn cut_over(run: &Keyferry, name: &str, dir: &Path, args: &[&str]) -> String {
     let done = talk("cutover", name, dir, &[&["--output", "json"], args].concat());
     let (report, said) = (String::from_utf8(done.stdout).unwrap(), String::from_utf8(done.stderr).unwrap());
     if !done.status.success() {
@@ -203,7 +203,7 @@ fn killed_at(place: &str) {
     assert_eq!(done.status.success(), told, "{place}: {said}");
     assert!(told || said.contains("error CTL-0005: "), "{place}: {said}");
     wait_until("it is dead", LONG, || run.status().unwrap().is_some()).unwrap();
-    let turned = !["source-paused", "drained", "turn-marked"].contains(&place);
+    let turned = !["before-pause", "source-paused", "drained", "turn-marked"].contains(&place);
     assert_eq!(positions(&new).iter().any(|key| key == "__keyferry_checkpoint:t"), !turned, "{place}");
     let start = |source: &Server, target: &Server, task: &str| {
         Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), &source.url(), &target.url())

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use keyferry_keyspace::{ServerVersion, info};
-use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_net::{Connection, Endpoint, Value};
 
 /// More replicas than anybody has.
@@ -55,6 +55,7 @@ impl Pause {
             Self::Clients(time) => {
                 let ms = time.as_millis().to_string();
                 let mut conn = Connection::open(endpoint).await?;
+                failpoint("before-pause");
                 conn.command(&[b"CLIENT", b"PAUSE", ms.as_bytes(), b"WRITE"]).await.map(drop)
             }
             Self::Replicas { setting, lag, .. } => {

@@ -133,8 +133,9 @@ impl Store {
     /// Keys of a side that were walked, in all databases.
     pub(crate) fn walked(&self, run: i64, side: &str) -> Result<u64> {
         let sum = "SELECT coalesce(sum(keys), 0) FROM position WHERE run = ?1 AND side = ?2";
-        let keys: i64 = self.db.query_row(sum, params![run, side], |row| row.get(0)).map_err(failed)?;
-        Ok(keys as u64)
+        // Asked behind every batch.
+        let sum = || self.db.prepare_cached(sum)?.query_row(params![run, side], |row| row.get::<_, i64>(0));
+        Ok(sum().map_err(failed)? as u64)
     }
 }
 

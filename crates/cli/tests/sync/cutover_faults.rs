@@ -1,0 +1,160 @@
+//! What breaks while a cut-over is under way: it is undone, and says so, or it is done, and says so. Nothing is lost in between.
+//!
+//! The process stops itself at a place of the cut-over, then something is broken, then it goes on.
+
+use std::{fs, thread};
+
+use keyferry_testkit::{Proxy, process::Signal, proxy::Way, wait_until};
+
+use super::{
+    control::talk,
+    reverse::{Counter, counted, wait_for_all, wait_in_step},
+    *,
+};
+
+/// The servers behind proxies, a task between them, and somebody who writes to the source itself.
+struct Case {
+    old: Server,
+    new: Server,
+    to_old: Proxy,
+    to_new: Proxy,
+    dir: tempfile::TempDir,
+    run: Keyferry,
+}
+
+/// What the command says.
+struct Said {
+    done: bool,
+    /// Both streams.
+    words: String,
+}
+
+impl Case {
+    /// A task that stops at `place`.
+    fn start(place: &str) -> Self {
+        let (old, new) = pair("redis-7.2");
+        [&old, &new].into_iter().for_each(|server| server.config_set("repl-backlog-size", "64mb").unwrap());
+        let (to_old, to_new) = (Proxy::start(&old.address()).unwrap(), Proxy::start(&new.address()).unwrap());
+        let dir = tempfile::tempdir().unwrap();
+        let run = Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), &to_old.url(), &to_new.url())
+            .args(["--task", "t", "--state-dir"])
+            .arg(dir.path())
+            .env("KEYFERRY_FAILPOINT", format!("{place}:1:stop"))
+            .spawn()
+            .unwrap();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        Self { old, new, to_old, to_new, dir, run }
+    }
+
+    /// Cuts over; `break_it` is called at the place.
+    fn cut_over(&self, args: &[&str], break_it: impl FnOnce(&Self)) -> Said {
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| {
+                let args = [&["--source-pause", "3s", "--timeout", "10s"], args].concat();
+                talk("cutover", "t", self.dir.path(), &args)
+            });
+            let path = format!("/proc/{}/stat", self.run.pid());
+            let stopped = || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
+            wait_until("it has stopped", LONG, stopped).unwrap();
+            break_it(self);
+            self.run.signal(Signal::CONT).unwrap();
+            let said = asked.join().unwrap();
+            let words = [said.stdout, said.stderr].concat();
+            Said { done: said.status.success(), words: String::from_utf8(words).unwrap() }
+        })
+    }
+
+    /// It was undone: the writers go on at the source, the task follows them, and another cut-over is done.
+    fn goes_on(&self, counter: Counter, said: &Said) {
+        assert!(!said.done && said.words.contains("error CTL-0004: "), "{}", said.words);
+        counter.wait_for(1000);
+        [&self.to_old, &self.to_new].into_iter().for_each(Proxy::heal);
+        let answered = counter.stop();
+        wait_in_step(&self.run, "t", self.dir.path());
+        let mut last = String::new();
+        wait_until("it is cut over", LONG, || {
+            let done = talk("cutover", "t", self.dir.path(), &["--source-pause", "2s"]);
+            last = String::from_utf8(done.stderr).unwrap();
+            // Deadlines are given back first, and the task may have to begin again.
+            assert!(done.status.success() || last.contains("CTL-0003"), "{last}");
+            done.status.success()
+        })
+        .unwrap_or_else(|e| panic!("{e}: {last}"));
+        assert_eq!((counted(&self.old), counted(&self.new)), (answered, answered));
+        differences_with_grace(&self.old, &self.new).assert_equal();
+    }
+}
+
+fn gone(server: &Proxy) {
+    server.refuse(true);
+    server.reset();
+}
+
+#[test]
+fn what_breaks_in_a_cut_over() {
+    thread::scope(|scope| {
+        let cases = [
+            scope.spawn(|| {
+                let case = Case::start("source-paused");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                let said = case.cut_over(&[], |case| gone(&case.to_old));
+                // It could not be told: the pause ends by itself.
+                assert!(said.words.contains("look whether it does; to allow them: CLIENT UNPAUSE"), "{}", said.words);
+                case.goes_on(counter, &said);
+            }),
+            scope.spawn(|| {
+                let case = Case::start("source-paused");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                let said = case.cut_over(&[], |case| gone(&case.to_new));
+                assert!(said.words.contains("writes are allowed at the source"), "{}", said.words);
+                case.goes_on(counter, &said);
+            }),
+            scope.spawn(|| {
+                // Nobody writes: the next bytes of the source are its answer to the pause.
+                let case = Case::start("before-pause");
+                let said = case.cut_over(&[], |case| case.to_old.cut_after_way(Way::ToClient, Some(0)));
+                assert!(said.words.contains("writes are allowed at the source"), "{}", said.words);
+                let asked = case.old.info("commandstats").unwrap();
+                assert!(asked.contains_key("cmdstat_client|pause"), "only the answer was lost: {asked:?}");
+                case.goes_on(Counter::start(&case.old), &said);
+            }),
+            scope.spawn(|| {
+                let case = Case::start("drained");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                let said = case.cut_over(&[], |case| gone(&case.to_new));
+                case.goes_on(counter, &said);
+            }),
+            scope.spawn(|| {
+                let case = Case::start("turn-marked");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                let said = case.cut_over(&["--reverse"], |case| gone(&case.to_new));
+                case.goes_on(counter, &said);
+            }),
+            scope.spawn(a_source_that_is_gone_at_the_last_step),
+        ];
+        cases.into_iter().for_each(|case| case.join().unwrap());
+    });
+}
+
+/// All that it had is on the target: the target is the place to write, and the way back begins when the old side is there again.
+fn a_source_that_is_gone_at_the_last_step() {
+    let case = Case::start("drained");
+    let counter = Counter::start(&case.old);
+    counter.wait_for(100);
+    let said = case.cut_over(&["--reverse"], |case| gone(&case.to_old));
+    assert!(said.done && said.words.contains("write to the target now"), "{}", said.words);
+    assert!(case.run.stderr().contains("the old side is not ready for the way back"), "{}", case.run.stderr());
+    // Its writers could not be sent away.
+    let _: u64 = ask(&case.old, 0, "CLIENT KILL TYPE normal");
+    counter.send_to(&case.new);
+    counter.wait_for(1000);
+    case.to_old.heal();
+    wait_in_step(&case.run, "t-reverse", case.dir.path());
+    let answered = counter.stop();
+    wait_for_all(&case.new, &case.old);
+    assert_eq!((counted(&case.new), counted(&case.old)), (answered, answered));
+}
