@@ -50,7 +50,7 @@ enum Found {
     Nothing,
     Checkpoint(Box<Checkpoint>),
     /// A cut-over has left the position at the source.
-    Turned(Box<Checkpoint>),
+    Turned(Box<(Checkpoint, Vec<u8>)>),
     /// Something that is not wanted any more.
     Forgotten,
 }
@@ -107,7 +107,8 @@ impl<'a> Task<'a> {
         let facts = checks::ask(&mut source_conn, &mut target_conn, source, target, &spec.objects).await?;
         let place = self.place();
         target_conn.command(&[b"SELECT", place.db.to_string().as_bytes()]).await?;
-        let turned = self.turned(&mut source_conn).await?;
+        let mut turned = self.turned(&mut source_conn).await?;
+        let has_turned = turned.is_some();
         let found = match place.read(&mut target_conn).await {
             // It is not looked at: something is there.
             Err(e) if restart && matches!(e.kind(), ErrorKind::Checkpoint | ErrorKind::Broken) => Found::Forgotten,
@@ -117,7 +118,7 @@ impl<'a> Task<'a> {
                     let what = format!("go on: the task has begun with other databases, its position is in {db}");
                     return Err(Error::new(ErrorKind::Checkpoint, what));
                 }
-                _ => turned.filter(|_| !restart).map_or(Found::Nothing, |turn| Found::Turned(Box::new(turn))),
+                _ => turned.take_if(|_| !restart).map_or(Found::Nothing, |turn| Found::Turned(Box::new(turn))),
             },
             Ok(Some(_)) if restart => Found::Forgotten,
             Ok(Some(old)) => Found::Checkpoint(Box::new(old)),
@@ -132,7 +133,7 @@ impl<'a> Task<'a> {
             Found::Checkpoint(old) => Some(*old),
             Found::Nothing | Found::Forgotten => None,
         };
-        if turned.is_some() && (old.is_some() || restart) {
+        if has_turned && (old.is_some() || restart) {
             self.forget_turn(&mut source_conn).await?;
         }
         if let Some(old) = old {

@@ -74,6 +74,7 @@ impl Task<'_> {
         let forgotten = timeout(time_left, last).await;
         let result = match forgotten.unwrap_or_else(|_| Err(late())) {
             Ok(true) => {
+                ready.turned();
                 failpoint("turned");
                 if let Some(turn) = &turn {
                     ready.settle_old_side(turn).await;

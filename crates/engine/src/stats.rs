@@ -209,6 +209,8 @@ impl Stats {
         self.settled.store(false, Relaxed);
         self.settling.store(false, Relaxed);
         self.generation.add(1);
+        // What was there of it may not be any more: the next report says.
+        lock(&self.standing).applied = None;
         self.set_phase(if checkpoint.snapshot.is_none() { Phase::Incremental } else { Phase::FullSync });
     }
 

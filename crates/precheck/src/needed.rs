@@ -7,7 +7,7 @@ pub(crate) const POSITION: &[u8] = b"__keyferry_checkpoint:";
 pub(crate) const OF_SOURCE: [&str; 4] = ["PING", "INFO", "REPLCONF", "PSYNC"];
 
 /// Without these on the target nothing works.
-pub(crate) const OF_TARGET: [&str; 16] = [
+pub(crate) const OF_TARGET: [&str; 17] = [
     "PING",
     "INFO",
     "SELECT",
@@ -16,6 +16,7 @@ pub(crate) const OF_TARGET: [&str; 16] = [
     "EXEC",
     "EVAL",
     "HGET",
+    "HSET",
     "HMSET",
     "SET",
     "MSET",

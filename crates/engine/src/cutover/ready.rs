@@ -60,15 +60,24 @@ impl Ready<'_> {
         }
     }
 
-    /// The last step is done: says so.
-    pub(crate) fn promoted(&mut self) {
-        self.run.say(StepState::Done, "");
-        let report = CutoverReport {
+    fn report(&self) -> CutoverReport {
+        CutoverReport {
             write_pause: self.run.paused_at.elapsed(),
             offset: self.offset,
             unpause: self.run.pause.as_ref().map(Pause::command_to_end).unwrap_or_default(),
             reverse_task: self.back.as_ref().map(|back| back.name().to_owned()),
-        };
+        }
+    }
+
+    /// The last step is done: whoever keeps what has happened is told before anything else can go wrong.
+    pub(crate) fn turned(&self) {
+        self.task.stats.tell(Event::CutOver(&self.report()));
+    }
+
+    /// Nothing is left to do but to say so; by now the pause may have been longer.
+    pub(crate) fn promoted(&mut self) {
+        self.run.say(StepState::Done, "");
+        let report = self.report();
         tracing::info!(
             write_pause_ms = report.write_pause.as_millis() as u64,
             offset = report.offset,

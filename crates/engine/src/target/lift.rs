@@ -6,6 +6,8 @@
 //!
 //! Invariants:
 //! - The checkpoint says so until all of them were gone through, on a target that has not fallen back meanwhile.
+//! - Holding may go on meanwhile, and takes the grace for granted (`hold.rs`): a deadline that is held is made later to what
+//!   it is held for at the source, and gets the grace when it is settled.
 //! - No deadline becomes earlier. The source is asked for each: so a second time changes nothing, but where the source no longer
 //!   has it. Its DEL ends such a key on time.
 
@@ -29,17 +31,18 @@ const MOST: &[u8] = b"500";
 /// `ARGV[2]`; where it has none, than they are here. `ARGV[3]` sets them. With `ARGV[4]` it answers which keys are hashes.
 const LIFT_KEYS: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() end \
     local grace,hashes=tonumber(ARGV[1]),{} \
-    for i,key in ipairs(KEYS) do local now,at=redis.call(ARGV[2],key),tonumber(ARGV[4+i]) \
-    if now>=0 then if at<0 then at=now end \
-    if at+grace>now then redis.call(ARGV[3],key,string.format('%.0f',at+grace)) end end \
+    for i,key in ipairs(KEYS) do local now,at,add=redis.call(ARGV[2],key),tonumber(ARGV[4+i]),grace \
+    if now>=0 then if at<0 then at=now elseif now>=2^52-2^41 and now<2^52+2^44 then add=2^52 end \
+    if at+add>now then redis.call(ARGV[3],key,string.format('%.0f',at+add)) end end \
     if ARGV[4]=='1' and redis.call('TYPE',key).ok=='hash' then hashes[#hashes+1]=i end end return hashes";
 
 /// The same for fields of a hash, when it still is one: `ARGV[2]` and on are a field and what the source says.
 const LIFT_FIELDS: &[u8] = b"if redis.call('TYPE',KEYS[1]).ok~='hash' then return 0 end \
     local grace=tonumber(ARGV[1]) \
     for i=2,#ARGV,2 do local now=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i])[1] \
-    if now>0 then local at=tonumber(ARGV[i+1]) if at<0 then at=now end if at+grace>now then \
-    redis.call('HPEXPIREAT',KEYS[1],string.format('%.0f',at+grace),'FIELDS',1,ARGV[i]) end end end return 1";
+    if now>0 then local at,add=tonumber(ARGV[i+1]),grace \
+    if at<0 then at=now elseif now>=2^45-2^41 and now<2^45+2^42 then add=2^45 end if at+add>now then \
+    redis.call('HPEXPIREAT',KEYS[1],string.format('%.0f',at+add),'FIELDS',1,ARGV[i]) end end end return 1";
 
 /// Lifts what has to be lifted.
 pub(crate) struct Lifter<'a> {

@@ -16,6 +16,7 @@ use super::{
     checkpoint::{self, Checkpoint},
     refusal::ask,
 };
+use crate::source::now_ms;
 
 /// Where the count does not fit, that stays so. Makes holder `ARGV[1]` the holder, with an epoch above all before it and above `ARGV[2]`. Answers what was there, or
 /// nothing. When `ARGV[3]` is 1 it gives way to another holder with an epoch above `ARGV[2]`, and answers 0.
@@ -39,7 +40,7 @@ const PUT: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
 /// Removes the checkpoint of `ARGV[1]`, and puts `ARGV[2]` at `KEYS[2]`, in one step.
 const TURN: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
     if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
-    redis.call('DEL',KEYS[1],KEYS[2]) redis.call('HMSET',KEYS[2],'v',ARGV[2],'n','0') return 1";
+    redis.call('DEL',KEYS[1],KEYS[2]) redis.call('HMSET',KEYS[2],'v',ARGV[2],'n','0','t',ARGV[3]) return 1";
 
 /// From where the task in the other direction goes on, and where on the target that is put when this one ends.
 pub(crate) struct Turn {
@@ -206,7 +207,11 @@ impl Place<'_> {
                     return self.put(&mut conn, Some(&found), None).await.map(|()| true);
                 };
                 let ours = checkpoint::key(self.task);
-                let reply = ask(&mut conn, &[b"EVAL", TURN, b"2", &ours, key, &found.owner(), &back.encode()]).await?;
+                let now = now_ms().to_string();
+                let args = [found.owner().to_vec(), back.encode(), now.into_bytes()];
+                let mut command: Vec<&[u8]> = vec![b"EVAL", TURN, b"2", &ours, key];
+                command.extend(args.iter().map(Vec::as_slice));
+                let reply = ask(&mut conn, &command).await?;
                 if reply == Value::Int(1) { Ok(true) } else { Err(self.taken_over()) }
             }
             None => Ok(false),
