@@ -71,6 +71,7 @@ fn of_task(position: &[u8]) -> Vec<Vec<&[u8]>> {
     vec![
         vec![b"SELECT", b"0"],
         vec![b"HGET", position, b"v"],
+        vec![b"HSET", position, b"v", b"x"],
         vec![b"HMSET", position, b"v", b"x"],
         vec![b"SET", position, b"x"],
         vec![b"MSET", position, b"x"],
