@@ -151,14 +151,19 @@ fn it_is_undone_when_the_target_stalls() {
     let proxy = Proxy::start(&target.address()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let () = ask(&source, 0, "SET mortal 1 EX 3600");
-    let run = task(&source, &proxy.url(), dir.path()).spawn().unwrap();
+    let stops = ("KEYFERRY_FAILPOINT", "before-pause:1:stop");
+    let run = task(&source, &proxy.url(), dir.path()).env(stops.0, stops.1).spawn().unwrap();
     run.wait_for(LONG, |p| p.in_step).unwrap();
     let load = LoadSpec { rate: Some(20_000), threads: 2, ..LoadSpec::default() };
     let load = Load::start(&source.url(), load).unwrap();
     run.wait_for(LONG, |p| p.commands_per_second > 1000.0).unwrap();
-    let (child, mut lines) = begin(dir.path(), &["--source-pause", "4s"]);
-    assert!(lines.any(|line| line.starts_with("pause source")));
+    let (child, lines) = begin(dir.path(), &["--source-pause", "4s"]);
+    // From here on nothing of what is written before the pause arrives.
+    let path = format!("/proc/{}/stat", run.pid());
+    let stopped = || std::fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
+    wait_until("it has stopped", LONG, stopped).unwrap();
     proxy.stall(true);
+    run.signal(Signal::CONT).unwrap();
     let rest: Vec<String> = lines.collect();
     let (code, said) = end(child);
     assert_eq!(code, Some(1), "{said}{rest:?}");
