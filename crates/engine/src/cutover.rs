@@ -262,12 +262,16 @@ impl<'a> Cutover<'a> {
         }
         run.lowered = true;
         stats.control.lowered.store(true, Relaxed);
-        stats.control.lower.store(true, Relaxed);
-        let since = Instant::now();
         let slow = |what: &str| {
             let what = format!("lower the grace: {what} for {:?}", run.spec.timeout);
             Error::new(ErrorKind::CutoverUndone, what)
         };
+        // A process that dies from here on leaves word of it.
+        if !self.until(run.spec.timeout, LOOK, || stats.said_exact.load(Relaxed)).await {
+            return Err(slow("no checkpoint was written"));
+        }
+        stats.control.lower.store(true, Relaxed);
+        let since = Instant::now();
         // What the stream has written with the whole grace is found by the pass.
         if !self.until(run.spec.timeout, LOOK, || stats.has_applied_since(since)).await {
             return Err(slow("what came before was not on the target"));

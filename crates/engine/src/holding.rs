@@ -123,18 +123,27 @@ impl Stats {
         }
     }
 
-    /// Whether a checkpoint is to be written that says that deadlines are being held, or that they no longer are.
+    /// Whether a checkpoint is to be written that says that deadlines are being held, or that they no longer are; or that they
+    /// lack the grace.
     pub(crate) fn has_to_say_held(&self) -> bool {
-        match self.is_holding() {
+        let held = match self.is_holding() {
             true => self.held_seq.get() == 0,
             false => self.said_holding.load(Relaxed),
-        }
+        };
+        held || self.lacks_grace() && !self.said_exact.load(Relaxed)
+    }
+
+    /// Deadlines on the target lack the grace: from before the task, or since a cut-over has lowered them. A process that
+    /// finds a checkpoint that says so lifts them: see `target/lift.rs`.
+    pub(crate) fn lacks_grace(&self) -> bool {
+        self.exact.load(Relaxed) || self.control.lowered.load(Relaxed)
     }
 
     /// The batch `seq` is sealed: from the next one on everything is held.
     pub(crate) fn say_held(&self, seq: u64) {
         let holding = self.is_holding();
         self.said_holding.store(holding, Relaxed);
+        self.said_exact.store(self.lacks_grace(), Relaxed);
         if holding && self.held_seq.get() == 0 {
             self.held_seq.set(seq);
         }

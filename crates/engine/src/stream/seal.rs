@@ -111,7 +111,7 @@ impl Apply<'_> {
             held_keys: held(&self.stats.held_keys),
             held_fields: held(&self.stats.held_fields),
             holding: self.stats.is_holding(),
-            exact: self.stats.exact.load(Relaxed),
+            exact: self.stats.lacks_grace(),
             ..self.checkpoint.flags
         };
         let checkpoint = Checkpoint {
