@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use keyferry_testkit::{Proxy, data, wait_until};
+use keyferry_testkit::{Proxy, data, proxy::Way, wait_until};
 use serde_json::Value;
 
 use super::{
@@ -216,6 +216,44 @@ fn sha256(path: &str) -> String {
 
 fn run_keyferry(args: &[&str]) -> Output {
     run(env!("CARGO_BIN_EXE_keyferry"), args)
+}
+
+/// The answer to the end of the snapshot never comes, and later the target has lost that end.
+#[test]
+fn a_copy_that_a_new_connection_finds_done_or_undone() {
+    let (source, mut target) = pair("redis-7.0");
+    data::fill_strings(&source.url(), 60, 100_000, 1).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let proxy = Proxy::start(&target.address()).unwrap();
+    proxy.limit(1_000_000);
+    let run = task(&source, &proxy.url(), dir.path()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.keys > 5).unwrap();
+    let () = ask(&target, 0, "SAVE");
+    proxy.limit_way(Way::ToClient, 1);
+    proxy.limit(0);
+    let position = || ask::<Vec<u8>>(&target, 0, "HGET __keyferry_checkpoint:t v");
+    wait_until("the snapshot is on the target", LONG, || position()[29] == 0).unwrap();
+    proxy.cut();
+    proxy.limit_way(Way::ToClient, 0);
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let events = || {
+        let history = fs::read_to_string(dir.path().join("t.history")).unwrap();
+        let lines = history.lines().filter(|line| !line.is_empty());
+        let events =
+            lines.map(|line| serde_json::from_str::<Value>(line).unwrap()["event"].as_str().unwrap().to_owned());
+        events.filter(|event| ["begun", "copied", "fell_back"].contains(&event.as_str())).collect::<Vec<_>>()
+    };
+    assert_eq!(events(), ["begun", "copied"]);
+    let found = report(dir.path(), &[]);
+    assert!(found["times"]["full_copy_done"].is_string());
+    assert_eq!((&found["full_copy"]["complete"], &found["full_copy"]["keys"]), (&true.into(), &60.into()));
+    target.kill_9();
+    target.restart().unwrap();
+    wait_until("the end is on the target again", LONG, || events() == ["begun", "copied", "fell_back", "copied"])
+        .unwrap();
+    let found = report(dir.path(), &[]);
+    assert_eq!((&found["full_copy"]["complete"], &found["full_copy"]["keys"]), (&true.into(), &60.into()));
+    assert_eq!(found["processes"]["full_copies"], 1);
 }
 
 /// To an older target: what is rebuilt or streamed is counted, what is not chosen or cannot be held is not.
