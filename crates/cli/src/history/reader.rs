@@ -154,6 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_takes_the_place_of_the_older_one_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let [new, old] = files(dir.path(), "t");
+        let history = History::open(dir.path(), "t");
+        (0..3).for_each(|n| history.note(copied(n)));
+        std::fs::hard_link(new, old).unwrap();
+        assert_eq!(offsets(&read(dir.path(), "t").unwrap()), [0, 1, 2]);
+    }
+
+    #[test]
     fn an_unknown_task_is_said_to_be_none() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path(), "t").unwrap_err().kind(), ErrorKind::NoHistory);
