@@ -168,11 +168,13 @@ pub(crate) struct BeforeStart<'a> {
     history: &'a History,
     /// It is not made again when the start is tried again.
     passed: Cell<bool>,
+    /// A report is in the history.
+    noted: Cell<bool>,
 }
 
 impl<'a> BeforeStart<'a> {
     pub(crate) fn new(request: Request<'a>, history: &'a History) -> Self {
-        Self { request, history, passed: Cell::new(false) }
+        Self { request, history, passed: Cell::new(false), noted: Cell::new(false) }
     }
 
     async fn look(&self) -> Result<()> {
@@ -180,7 +182,6 @@ impl<'a> BeforeStart<'a> {
             return Ok(());
         }
         let report = check(&self.request).await;
-        self.history.note(Entry::Precheck { report: serde_json::to_value(&report).unwrap_or_default() });
         let mut failed = Vec::new();
         for Finding { item, status, reason, remedy, .. } in &report.items {
             match status {
@@ -190,6 +191,10 @@ impl<'a> BeforeStart<'a> {
                 Status::Failed | Status::Warning => tracing::warn!(item = item.name(), reason, remedy, "precheck"),
                 Status::Passed | Status::Skipped => {}
             }
+        }
+        // The first one, and the one that lets the task begin.
+        if failed.is_empty() || !self.noted.replace(true) {
+            self.history.note(Entry::Precheck { report: serde_json::to_value(&report).unwrap_or_default() });
         }
         if !failed.is_empty() {
             return Err(Error::new(ErrorKind::Precheck, format!("check both sides: {}", failed.join("; "))));

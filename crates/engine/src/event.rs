@@ -1,7 +1,8 @@
 //! What happens to a task that is worth keeping: few events, none of them for each key, command or batch.
 //!
 //! Invariant: what a database has brought is told before a position behind it is on its way to the target, so that it is not
-//! forgotten when the process is killed. The next process may tell it again, and then it is the same.
+//! forgotten when the process is killed. So is their sum, which shows whether one of them is not known. The next process may
+//! tell them again, and then they are the same.
 
 use std::sync::OnceLock;
 
@@ -24,11 +25,18 @@ pub enum Event<'a> {
         /// What was chosen of it.
         counts: Counts,
     },
-    /// The snapshot is on the target.
+    /// All of the snapshot has been read, and is on its way.
+    ReadAll {
+        /// Keys of it that were chosen, over all processes: the sum of what the databases have brought.
+        keys: u64,
+    },
+    /// The snapshot is on the target, which was not so before.
     Copied {
-        /// Where the stream begins.
+        /// Offset that is applied with it: where the stream begins, or behind that.
         offset: u64,
     },
+    /// The target has lost a part of the snapshot that was on it. It is written again.
+    FellBack,
     /// The connection to a side is lost, and is tried again.
     Lost(Side),
     /// It is decided again where the task begins, for this reason.
@@ -42,6 +50,8 @@ pub enum Event<'a> {
 /// Where a task begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun {
+    /// Names the full copy: a number by chance; 0 for a file.
+    pub copy: u64,
     /// Version of the source; `None` for a file.
     pub source: Option<ServerVersion>,
     /// Version of the target.

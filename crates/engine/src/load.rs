@@ -50,6 +50,7 @@ async fn load_file(
     stats.snapshot_len.set(len);
     stats.set_phase(Phase::FullSync);
     stats.tell(Event::Begun(Begun {
+        copy: 0,
         source: None,
         target: server,
         offset: 0,

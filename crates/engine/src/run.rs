@@ -197,6 +197,7 @@ impl Task<'_> {
         stats.set_lost(Side::Source, false);
         stats.set_lost(Side::Target, false);
         stats.tell(Event::Begun(event::Begun {
+            copy: checkpoint.log.number,
             source: Some(facts.source),
             target: facts.target,
             offset: checkpoint.offset,

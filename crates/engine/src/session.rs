@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    Event,
     backoff::Backoff,
     begin::Task,
     checks::Facts,
@@ -99,7 +100,14 @@ impl Sessions<'_> {
                 stats.note_error(&error);
             };
             stats.set_lost(Side::Target, false);
+            let copied = stats.is_copied();
             stats.resume(&next.1);
+            match (copied, stats.is_copied()) {
+                // The last answer of the snapshot was lost.
+                (false, true) => stats.tell(Event::Copied { offset: next.1.offset }),
+                (true, false) => stats.tell(Event::FellBack),
+                _ => {}
+            }
         }
     }
 

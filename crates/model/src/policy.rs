@@ -73,7 +73,7 @@ impl ErrorKind {
             CutoverUnknown => row("CTL-0005", Manual, Failed, "the target did not say whether the last step was done: look at the log of the task before anybody writes to the target"),
 
             NoHistory => row("RPT-0001", Manual, Failed, "check the name of the task and --state-dir; without --task, keyferry sync makes the name of both addresses and says it in its log"),
-            ReportFile => row("RPT-0002", Manual, Failed, "check that the file or directory exists, that this user may use it, and that its disk has room"),
+            ReportFile => row("RPT-0002", Manual, Failed, "check that the file or directory exists, that this user may use it, that its disk has room, and that --html names no file of the JSON"),
             ReportKey => row("RPT-0003", Manual, Usage, "use Ed25519 keys as PEM files without a password: openssl genpkey -algorithm ed25519 -out key.pem; openssl pkey -in key.pem -pubout -out public.pem"),
             ReportAltered => row("RPT-0004", Never, Failed, "do not rely on this report: ask who has made it for the file as it was written, and for the public key"),
 

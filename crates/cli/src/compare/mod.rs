@@ -124,8 +124,8 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         return Ok(End::Interrupted);
     };
     if let Some(history) = history {
-        let options = [args.how(), args.data.rules(of_urls)].concat();
-        history.compared(&source, &target, options, &output::object(&outcome, true, args.repair));
+        let rules = args.data.rules(of_urls);
+        history.compared([&source, &target], args.how(), rules, &output::object(&outcome, true, args.repair));
     }
     output::write(&store, args.output, (0, u64::MAX), args.repair)?;
     Ok(if outcome.is_equal() { End::Equal } else { End::Different })

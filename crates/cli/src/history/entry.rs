@@ -27,12 +27,25 @@ pub(crate) enum Entry {
     /// What was looked at before a task began anew, as `keyferry check --output json` shows it.
     Precheck { report: Value },
     /// It is decided where the task begins: see `keyferry_engine::Begun`.
-    Begun { source: Option<String>, target: String, offset: u64, resumed: bool, copied: bool, counted: bool },
+    Begun {
+        #[serde(default)]
+        copy: u64,
+        source: Option<String>,
+        target: String,
+        offset: u64,
+        resumed: bool,
+        copied: bool,
+        counted: bool,
+    },
     /// All of a database of the snapshot has been read.
     Database(Moved),
-    /// The snapshot is on the target; the stream begins at this offset.
+    /// All of the snapshot has been read: so many keys, over all databases.
+    ReadAll { keys: u64 },
+    /// The snapshot is on the target, and the stream up to this offset.
     Copied { offset: u64 },
-    /// Both sides are in step for the first time in this process.
+    /// The target has lost a part of the snapshot.
+    FellBack,
+    /// Both sides are in step for the first time in this process behind the snapshot.
     InStep { offset: u64 },
     /// A connection is lost, or the beginning is decided again.
     Retrying { side: Option<String>, error: Option<String> },
@@ -40,8 +53,18 @@ pub(crate) enum Entry {
     CutOver { write_pause_ms: u64, offset: u64 },
     /// A cut-over was undone, or refused.
     CutoverUndone { code: String, error: String },
-    /// What `keyferry compare` has found: its last line.
-    Compared { source: String, target: String, options: Vec<String>, result: Value },
+    /// What `keyferry compare`, begun at this time, has found: its last line. `options`: how deep it has looked; `rules`: at
+    /// what.
+    Compared {
+        #[serde(default)]
+        begun: u64,
+        source: String,
+        target: String,
+        options: Vec<String>,
+        #[serde(default)]
+        rules: Vec<String>,
+        result: Value,
+    },
     /// Older lines than those in front of this one are gone.
     Cut,
     /// A process has ended.

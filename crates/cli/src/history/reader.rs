@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
 };
 
@@ -25,24 +26,37 @@ pub(crate) struct Lines {
 /// Errors: `NoHistory` when there is none; `ReportFile` when it cannot be read.
 pub(crate) fn read(dir: &Path, task: &str) -> Result<Lines> {
     let [new, old] = files(dir, task);
-    let mut lines = Lines::default();
-    let mut found = false;
-    for path in [&old, &new] {
-        let file = match File::open(path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            file => file,
-        };
-        let mut bytes = Vec::new();
-        file.and_then(|file| file.take(MAX).read_to_end(&mut bytes))
-            .or_err(ErrorKind::ReportFile, || format!("read the history in {}", path.display()))?;
-        lines.add(&bytes);
-        found = true;
-    }
-    if !found {
+    // The newer one may take the place of the older one at any time: opened first, it is not lost.
+    let [first, second] = [open(&new)?, open(&old)?];
+    if first.is_none() && second.is_none() {
         let what = format!("read the history of task `{task}`: there is no {}", new.display());
         return Err(Error::new(ErrorKind::NoHistory, what));
     }
+    // It has just done so: what was older is gone.
+    let second = second.filter(|(_, id)| first.as_ref().is_none_or(|(_, new)| new != id));
+    let mut lines = Lines::default();
+    for ((file, _), path) in second.map(|file| (file, &old)).into_iter().chain(first.map(|file| (file, &new))) {
+        let mut bytes = Vec::new();
+        file.take(MAX).read_to_end(&mut bytes).or_err(ErrorKind::ReportFile, || reading(path))?;
+        lines.add(&bytes);
+    }
     Ok(lines)
+}
+
+/// A file with its device and number, if it is there.
+fn open(path: &Path) -> Result<Option<(File, (u64, u64))>> {
+    let opened = File::open(path).and_then(|file| {
+        let of = file.metadata()?;
+        Ok((file, (of.dev(), of.ino())))
+    });
+    match opened {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).or_err(ErrorKind::ReportFile, || reading(path)),
+    }
+}
+
+fn reading(path: &Path) -> String {
+    format!("read the history in {}", path.display())
 }
 
 impl Lines {
@@ -57,7 +71,7 @@ impl Lines {
 }
 
 /// How many lines are numbered lower than the last one of their process, and not there.
-pub(crate) fn missing(lines: &[Line]) -> u64 {
+pub(crate) fn missing<'a>(lines: impl Iterator<Item = &'a Line>) -> u64 {
     let mut runs: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for line in lines {
         let (count, last) = runs.entry(&line.run).or_default();
@@ -112,12 +126,12 @@ mod tests {
         let path = &files(dir.path(), "t")[0];
         let history = History::open(dir.path(), "t");
         (0..4).for_each(|n| history.note(copied(n)));
-        assert_eq!(missing(&read(dir.path(), "t").unwrap().lines), 0);
+        assert_eq!(missing(read(dir.path(), "t").unwrap().lines.iter()), 0);
         let text = std::fs::read_to_string(path).unwrap();
         let kept: Vec<&str> = text.lines().filter(|line| !line.contains("\"n\":2,")).collect();
         std::fs::write(path, [b"\xff\0{}\n", kept.join("\n").as_bytes()].concat()).unwrap();
         let lines = read(dir.path(), "t").unwrap();
-        assert_eq!((offsets(&lines), missing(&lines.lines), lines.unreadable), (vec![0, 1, 3], 1, 1));
+        assert_eq!((offsets(&lines), missing(lines.lines.iter()), lines.unreadable), (vec![0, 1, 3], 1, 1));
     }
 
     #[test]
@@ -136,7 +150,17 @@ mod tests {
         let lines = read(dir.path(), "t").unwrap();
         assert!(lines.lines.iter().any(cut));
         let last = lines.lines.iter().map(|line| line.n).max().unwrap();
-        assert_eq!(missing(&lines.lines), last + 1 - lines.lines.len() as u64);
+        assert_eq!(missing(lines.lines.iter()), last + 1 - lines.lines.len() as u64);
+    }
+
+    #[test]
+    fn a_file_that_takes_the_place_of_the_older_one_is_read_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let [new, old] = files(dir.path(), "t");
+        let history = History::open(dir.path(), "t");
+        (0..3).for_each(|n| history.note(copied(n)));
+        std::fs::hard_link(new, old).unwrap();
+        assert_eq!(offsets(&read(dir.path(), "t").unwrap()), [0, 1, 2]);
     }
 
     #[test]

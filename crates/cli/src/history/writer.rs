@@ -35,6 +35,8 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) struct History {
     files: [PathBuf; 2],
     run: String,
+    /// In Unix milliseconds.
+    opened: u64,
     next: AtomicU64,
     retries: AtomicU64,
     in_step: AtomicBool,
@@ -48,6 +50,7 @@ impl History {
         Self {
             files: files(dir, task),
             run,
+            opened: now(),
             next: AtomicU64::new(0),
             retries: AtomicU64::new(0),
             in_step: AtomicBool::new(false),
@@ -78,8 +81,7 @@ impl History {
     }
 
     fn line(&self, entry: Entry) -> io::Result<Vec<u8>> {
-        let at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as u64;
-        let line = Line { at, run: self.run.clone(), n: self.next.fetch_add(1, Relaxed), entry };
+        let line = Line { at: now(), run: self.run.clone(), n: self.next.fetch_add(1, Relaxed), entry };
         let mut bytes = vec![b'\n'];
         serde_json::to_writer(&mut bytes, &line)?;
         bytes.push(b'\n');
@@ -88,8 +90,12 @@ impl History {
 
     /// Takes what the engine tells.
     pub(crate) fn on_event(&self, event: Event<'_>) {
+        if matches!(event, Event::Begun(begun) if !begun.copied) || matches!(event, Event::FellBack) {
+            self.in_step.store(false, Relaxed);
+        }
         self.note(match event {
             Event::Begun(begun) => Entry::Begun {
+                copy: begun.copy,
                 source: begun.source.map(|version| version.to_string()),
                 target: begun.target.to_string(),
                 offset: begun.offset,
@@ -102,7 +108,9 @@ impl History {
                 let types = types.into_iter().filter(|(_, (keys, _))| *keys > 0).collect();
                 Entry::Database(Moved { database: db, target_database: to, types })
             }
+            Event::ReadAll { keys } => Entry::ReadAll { keys },
             Event::Copied { offset } => Entry::Copied { offset },
+            Event::FellBack => Entry::FellBack,
             Event::Lost(side) => return self.retrying(Some(side.name().into()), None),
             Event::Waiting(error) => return self.retrying(None, Some(text(error))),
             Event::CutOver(report) => {
@@ -159,11 +167,18 @@ impl History {
         }));
     }
 
-    /// Keeps what a comparison has found. `options`: how deep it has looked, and at what; `result`: the JSON of its last line.
-    pub(crate) fn compared(&self, source: &Endpoint, target: &Endpoint, options: Vec<String>, result: &str) {
+    /// Keeps what a comparison has found, which began when this was opened. `options`: how deep it has looked; `rules`: at
+    /// what; `result`: the JSON of its last line.
+    pub(crate) fn compared(&self, sides: [&Endpoint; 2], options: Vec<String>, rules: Vec<String>, result: &str) {
         let result = serde_json::from_str(result).unwrap_or(Value::Null);
-        self.note(Entry::Compared { source: source.to_string(), target: target.to_string(), options, result });
+        let [source, target] = sides.map(ToString::to_string);
+        self.note(Entry::Compared { begun: self.opened, source, target, options, rules, result });
     }
+}
+
+/// This machine's time in Unix milliseconds.
+fn now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_millis() as u64
 }
 
 fn text(error: &Error) -> String {
@@ -203,5 +218,35 @@ impl OfComparison {
                 Err(Error::new(ErrorKind::NoHistory, what))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keyferry_engine::Begun;
+    use keyferry_keyspace::ServerVersion;
+
+    use super::*;
+    use crate::history::read;
+
+    #[test]
+    fn both_sides_are_in_step_again_behind_each_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let history = History::open(dir.path(), "t");
+        let target = ServerVersion::from_info(b"redis_version:7.2.4\r\n").unwrap();
+        let begun = |copied| {
+            Event::Begun(Begun { copy: 1, source: None, target, offset: 1, resumed: true, copied, counted: true })
+        };
+        let noted = |event| {
+            history.in_step.store(true, Relaxed);
+            history.on_event(event);
+            let before = read(dir.path(), "t").unwrap().lines.len();
+            history.ended(&Ok(Outcome::Synced), &Stats::default());
+            let lines = read(dir.path(), "t").unwrap().lines;
+            lines[before..].iter().any(|line| matches!(line.entry, Entry::InStep { .. }))
+        };
+        assert!(!noted(begun(true)));
+        assert!(noted(begun(false)));
+        assert!(noted(Event::FellBack));
     }
 }

@@ -1,53 +1,65 @@
 //! From the lines of a history to a report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyferry_keyspace::Kind;
 use keyferry_verify as verify;
 use serde_json::Value;
 
 use super::{
-    content::{
-        Comparison, Cutover, CutoverUndone, Differences, FORMAT, FullCopy, History, OfDatabase, OfType, Process, Report,
-    },
+    content::{Comparison, Cutover, CutoverUndone, FORMAT, FullCopy, History, OfDatabase, OfType, Process, Report},
     date::utc,
 };
 use crate::history::{Entry, Line, Lines, Moved, missing};
 
 /// The report of the last migration of `task`. `now`: in Unix milliseconds.
 pub(super) fn report(task: &str, history: &Lines, now: u64) -> Report {
-    let lines = last_migration(&history.lines);
+    let (first, refused) = last_migration(&history.lines);
+    let lines = history.lines[first..].iter().filter(|line| !refused.contains(line.run.as_str()));
     let mut collected = Collected::default();
-    lines.iter().for_each(|line| collected.add(line));
+    lines.clone().for_each(|line| collected.add(line));
     let mut report = collected.finish();
     report.format = FORMAT;
     report.task = task.into();
     report.written = utc(now);
     report.written_by = env!("CARGO_PKG_VERSION").into();
     report.history = History {
-        lines: lines.len() as u64,
+        lines: lines.clone().count() as u64,
         unreadable: history.unreadable,
-        missing: missing(lines),
-        from_the_beginning: matches!(lines.first(), Some(Line { entry: Entry::Started(_), .. }))
-            && (lines.len() < history.lines.len() || !is_cut(lines)),
+        missing: missing(lines.clone()),
+        from_the_beginning: matches!(lines.clone().next(), Some(Line { entry: Entry::Started(_), .. }))
+            && (first > 0 || !is_cut(&history.lines)),
     };
     // What is missing may have counted.
-    report.full_copy.complete &= report.history.missing == 0 && report.history.from_the_beginning;
+    let History { unreadable, missing, from_the_beginning, .. } = report.history;
+    report.full_copy.complete &= unreadable == 0 && missing == 0 && from_the_beginning;
     report
 }
 
-/// The lines behind the end of the migration before: a task of the same name may have been used for several.
-fn last_migration(lines: &[Line]) -> &[Line] {
-    let (mut first, mut over) = (0, false);
+/// Where the last migration begins: a task of the same name may have been used for several. The processes behind its end that
+/// have not got as far as to begin another one belong to none.
+fn last_migration(lines: &[Line]) -> (usize, BTreeSet<&str>) {
+    let (mut first, mut over, mut next, mut refused) = (0, false, None, BTreeSet::new());
     for (i, line) in lines.iter().enumerate() {
         match &line.entry {
-            Entry::Started(settings) if over || settings.restart => (first, over) = (i, false),
+            Entry::Started(settings) => {
+                next = (over || settings.restart).then_some(i);
+                if over {
+                    refused.insert(line.run.as_str());
+                }
+            }
+            Entry::Begun { .. } => {
+                if let Some(next) = next.take() {
+                    (first, over) = (next, false);
+                    refused.clear();
+                }
+            }
             Entry::CutOver { .. } => over = true,
             Entry::Ended(ended) => over |= matches!(state(&ended.state), "copied" | "synced" | "cut_over"),
             _ => {}
         }
     }
-    &lines[first..]
+    (first, refused)
 }
 
 /// Whether lines in front of these may be gone.
@@ -65,7 +77,10 @@ struct Collected {
     report: Report,
     /// The place of each process in the list.
     processes: BTreeMap<String, usize>,
+    /// The last full copy: its name, what has come of it, and how many keys that should be.
+    copy: Option<u64>,
     databases: BTreeMap<u32, Moved>,
+    keys: Option<u64>,
     /// When the last full copy was decided on, and when it was on the target; in Unix milliseconds.
     begun: Option<u64>,
     done: Option<u64>,
@@ -95,7 +110,7 @@ impl Collected {
                 report.settings.on_unsupported.clone_from(&settings.on_unsupported);
             }
             Entry::Precheck { report: found } => report.precheck = Some(found.clone()),
-            Entry::Begun { source, target, offset, resumed, copied, counted } => {
+            Entry::Begun { copy, source, target, offset, resumed, copied, counted } => {
                 let seen = |versions: &mut Vec<String>, version: &String| {
                     if versions.last() != Some(version) {
                         versions.push(version.clone());
@@ -103,24 +118,32 @@ impl Collected {
                 };
                 source.iter().for_each(|version| seen(&mut report.source.versions, version));
                 seen(&mut report.target.versions, target);
+                // A copy that goes on and is not known here was begun elsewhere.
+                let known = self.copy.replace(*copy) == Some(*copy);
+                if !*resumed || !known {
+                    self.databases.clear();
+                    (self.keys, self.begun, self.uncounted) = (None, None, *resumed);
+                    (report.full_copy.kept, report.offsets.full_copy) = (0, None);
+                    report.full_copy.unsupported.clear();
+                    fell_back(report, &mut self.done);
+                }
+                self.uncounted |= !counted;
                 if *resumed {
                     report.processes.resumes += 1;
-                    self.uncounted |= self.begun.is_none() || !counted;
-                    if *copied && self.done.is_none() {
-                        self.done = Some(line.at);
-                    }
                 } else {
                     report.processes.full_copies += 1;
-                    self.databases.clear();
-                    (self.begun, self.done, self.uncounted) = (Some(line.at), None, !counted);
-                    report.times.in_step = None;
+                    self.begun = Some(line.at);
                     report.offsets.full_copy = Some(*offset);
-                    report.offsets.applied = None;
                 }
                 if *copied {
+                    self.done.get_or_insert(line.at);
                     report.offsets.applied = Some(*offset);
+                } else {
+                    fell_back(report, &mut self.done);
                 }
             }
+            Entry::ReadAll { keys } => self.keys = Some(*keys),
+            Entry::FellBack => fell_back(report, &mut self.done),
             Entry::Database(moved) => {
                 self.databases.insert(moved.database, moved.clone());
             }
@@ -148,16 +171,22 @@ impl Collected {
                 let (code, error) = (code.clone(), error.clone());
                 report.cutovers_undone.push(CutoverUndone { at: utc(line.at), code, error });
             }
-            Entry::Compared { source, target, options, result } => {
+            Entry::Compared { begun, source, target, options, rules, result } => {
                 let comparison = Comparison {
                     source: source.clone(),
                     target: target.clone(),
-                    options: options.clone(),
+                    options: [&options[..], rules].concat(),
                     ..compared(utc(line.at), result)
                 };
-                let equal = result.get("equal").and_then(Value::as_bool);
-                let repaired = report.differences.repaired + comparison.repaired;
-                report.differences = Differences { equal, left: comparison.left, repaired };
+                let differences = &mut report.differences;
+                differences.repaired += comparison.repaired;
+                // It says nothing of the migration when it has looked elsewhere, at something else, or too early.
+                let data = report.settings.rules.iter().filter(|rule| !rule.starts_with("--block-command "));
+                let sides = (&report.source.url, &report.target.url) == (source, target);
+                if sides && data.eq(rules) && self.done.is_some_and(|done| done <= *begun) {
+                    differences.equal = result.get("equal").and_then(Value::as_bool);
+                    differences.left = comparison.left;
+                }
                 report.comparisons.push(comparison);
             }
             Entry::Ended(ended) => {
@@ -189,7 +218,7 @@ impl Collected {
     }
 
     fn finish(self) -> Report {
-        let Self { mut report, databases, begun, done, uncounted, .. } = self;
+        let Self { mut report, databases, keys: expected, begun, done, uncounted, .. } = self;
         let mut all = BTreeMap::new();
         for (name, (keys, bytes)) in databases.values().flat_map(|moved| &moved.types) {
             let (sum, size) = all.entry(name.clone()).or_insert((0, 0));
@@ -199,7 +228,7 @@ impl Collected {
         let FullCopy { kept, unsupported, .. } = report.full_copy;
         let (keys, bytes) = sums(&all);
         report.full_copy = FullCopy {
-            complete: done.is_some() && !uncounted,
+            complete: done.is_some() && !uncounted && expected == Some(keys),
             keys,
             bytes,
             by_type: by_type(&all),
@@ -217,6 +246,14 @@ impl Collected {
         report.processes.retries = report.processes.list.iter().map(|process| process.retries).sum();
         report
     }
+}
+
+/// The snapshot is not on the target, or no longer: what was so behind it does not hold.
+fn fell_back(report: &mut Report, done: &mut Option<u64>) {
+    *done = None;
+    report.times.in_step = None;
+    report.offsets.applied = None;
+    (report.differences.equal, report.differences.left) = (None, 0);
 }
 
 fn sums(types: &BTreeMap<String, (u64, u64)>) -> (u64, u64) {

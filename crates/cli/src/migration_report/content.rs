@@ -78,7 +78,7 @@ pub(super) struct Offsets {
 /// What the last full copy has brought.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct FullCopy {
-    /// All of it is on the target, and all of it is counted here.
+    /// All of it is on the target, and all of it is known to be counted here.
     pub(super) complete: bool,
     pub(super) keys: u64,
     pub(super) bytes: u64,
@@ -149,9 +149,10 @@ pub(super) struct CutoverUndone {
 
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Differences {
-    /// What the last comparison said: `null` without one.
+    /// What the last comparison said that has looked at both sides of the task by its rules, and was begun behind the full
+    /// copy: `null` without one.
     pub(super) equal: Option<bool>,
-    /// What the last one has found that is left.
+    /// What that one has found that is left.
     pub(super) left: u64,
     /// Keys that all of them have copied again or removed.
     pub(super) repaired: u64,

@@ -114,8 +114,10 @@ fn show(out: &mut String, value: &Value) {
         }
         Value::Array(items) if items.is_empty() => out.push_str("none"),
         Value::Array(items) => match items.first() {
-            Some(Value::Object(first)) => {
-                let names: Vec<&String> = in_order(first).into_iter().map(|(name, _)| name).collect();
+            Some(Value::Object(_)) if items.iter().all(Value::is_object) => {
+                let fields = items.iter().filter_map(Value::as_object).flatten();
+                let all = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+                let names: Vec<&String> = in_order(&all).into_iter().map(|(name, _)| name).collect();
                 out.push_str("<table><tr>");
                 for name in &names {
                     out.push_str("<th>");
@@ -156,9 +158,10 @@ fn text(out: &mut String, words: &str) {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '`' => out.push_str("&#96;"),
-            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-                out.push('\u{fffd}');
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' => {
+                out.push('\u{fffd}')
             }
+            '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}' => out.push('\u{fffd}'),
             c if c.is_control() => out.push('\u{fffd}'),
             c => out.push(c),
         }
@@ -192,6 +195,30 @@ mod tests {
             assert!(name == "!DOCTYPE" || own.contains(&name.trim_start_matches('/')), "<{name}");
         }
         assert!(!page.contains('\u{202e}') && !page.contains('\0') && !page.contains('`'));
+    }
+
+    #[test]
+    fn a_table_has_the_columns_of_all_its_lines() {
+        let mut out = String::new();
+        show(&mut out, &json!([{"a": 1}, {"b": 2, "a": 3}]));
+        assert_eq!(
+            out,
+            "<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>-</td></tr><tr><td>3</td><td>2</td></tr></table>"
+        );
+        let mut out = String::new();
+        show(&mut out, &json!([{"a": 1}, "b"]));
+        assert!(out.contains('1') && out.contains("<div>b</div>"), "{out}");
+    }
+
+    #[test]
+    fn what_is_not_seen_is_shown() {
+        for hidden in
+            ['\u{ad}', '\u{61c}', '\u{180e}', '\u{200b}', '\u{202e}', '\u{2066}', '\u{feff}', '\u{e0041}', '\u{85}']
+        {
+            let mut out = String::new();
+            text(&mut out, &format!("a{hidden}b"));
+            assert_eq!(out, "a\u{fffd}b", "{hidden:?}");
+        }
     }
 
     #[test]

@@ -256,7 +256,6 @@ impl<'a> Apply<'a> {
                     *used += n;
                     let end = matches!(item, rdb::Item::End { .. });
                     if let rdb::Item::Entry(entry) = item {
-                        self.checkpoint.keys += 1;
                         if let Some(rebuild) = self.on_entry(&entry)? {
                             return Ok(Read::Held(Box::new(rebuild), entry.raw.to_vec()));
                         }
@@ -275,7 +274,6 @@ impl<'a> Apply<'a> {
                 Ok(None) if bytes.len() >= BIG_VALUE => {
                     let Some((n, entry)) = reader.stream_value(bytes) else { return Ok(Read::NeedsInput) };
                     *used += n;
-                    self.checkpoint.keys += 1;
                     return Ok(Read::Value(Box::new(self.begin_value(&entry)?)));
                 }
                 Ok(None) => return Ok(Read::NeedsInput),

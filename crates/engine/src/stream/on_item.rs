@@ -56,7 +56,10 @@ impl Apply<'_> {
                 let name = String::from_utf8_lossy(&module).into_owned();
                 tracing::warn!(module = name, "data that a module keeps beside its keys is not copied");
             }
-            Item::End { .. } => self.end_of_database(),
+            Item::End { .. } => {
+                self.end_of_database();
+                self.stats.tell(Event::ReadAll { keys: self.checkpoint.keys });
+            }
             Item::Entry(_) => {}
         }
         Ok(())
@@ -84,6 +87,7 @@ impl Apply<'_> {
     }
 
     fn count(&mut self, kind: Kind, bytes: u64) {
+        self.checkpoint.keys += 1;
         if let Some(counts) = &mut self.checkpoint.counts {
             counts.add(kind, bytes);
         }

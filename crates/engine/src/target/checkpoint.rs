@@ -43,7 +43,7 @@ pub(crate) struct Checkpoint {
     /// The one database of the source that is copied, when its URL says so, or [`Self::chosen_by`] of the rules; `None`
     /// for everything.
     pub(crate) chosen: Option<u32>,
-    /// Keys of the snapshot so far.
+    /// Keys of the snapshot so far that were chosen and can be held.
     pub(crate) keys: u64,
     /// What the snapshot has brought so far of the database in which its position is; `None` behind the snapshot.
     pub(crate) counts: Option<Counts>,
