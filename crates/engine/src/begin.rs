@@ -50,7 +50,7 @@ enum Found {
     Nothing,
     Checkpoint(Box<Checkpoint>),
     /// A cut-over has left the position at the source.
-    Turned(Box<(Checkpoint, Vec<u8>)>),
+    Turned(Box<turned::Turned>),
     /// Something that is not wanted any more.
     Forgotten,
 }
@@ -108,6 +108,7 @@ impl<'a> Task<'a> {
         let place = self.place();
         target_conn.command(&[b"SELECT", place.db.to_string().as_bytes()]).await?;
         let mut turned = self.turned(&mut source_conn).await?;
+        self.is_alone(&mut source_conn).await?;
         let has_turned = turned.is_some();
         let found = match place.read(&mut target_conn).await {
             // It is not looked at: something is there.
@@ -158,6 +159,7 @@ impl<'a> Task<'a> {
         }
         if restart {
             place.elsewhere(&mut target_conn, true).await?;
+            place.forget_turn(&mut target_conn).await?;
             failpoint("elsewhere-removed");
         }
         let link = psync(source, None).await?;

@@ -147,7 +147,7 @@ impl<'a> Cutover<'a> {
             Ok((offset, back)) => {
                 run.begin(Step::Promote, "the position of the task is removed from the target");
                 self.done.cancel();
-                Some(Ready { task: self.task, run, offset, back })
+                Some(Ready { task: self.task, run, offset, back, settled: false, late_writes: 0 })
             }
             Err(error) => {
                 undo(&mut run, self.task, error).await;
@@ -262,6 +262,7 @@ impl<'a> Cutover<'a> {
         }
         run.lowered = true;
         stats.control.lowered.store(true, Relaxed);
+        stats.hold_now.notify_one();
         let slow = |what: &str| {
             let what = format!("lower the grace: {what} for {:?}", run.spec.timeout);
             Error::new(ErrorKind::CutoverUndone, what)

@@ -77,6 +77,8 @@ pub(super) enum Reply {
         unpause: String,
         /// The task that goes on in the other direction.
         reverse_task: Option<String>,
+        /// What clients have written to the old side behind the last step.
+        late_writes: u64,
     },
     /// What was wanted cannot be had.
     Error {
@@ -105,6 +107,7 @@ pub(super) struct Report {
     pub(super) steps: Vec<StepNews>,
     pub(super) unpause: String,
     pub(super) reverse_task: Option<String>,
+    pub(super) late_writes: u64,
 }
 
 /// What has become of a step.

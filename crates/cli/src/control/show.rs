@@ -60,10 +60,17 @@ pub(super) fn cut_over(write_pause_ms: u64, offset: u64) -> String {
 }
 
 /// How it stands with the old side then.
-pub(super) fn behind(unpause: &str, pause: Option<Duration>, reverse_task: Option<&str>) -> String {
+pub(super) fn behind(unpause: &str, pause: Option<Duration>, reverse_task: Option<&str>, late_writes: u64) -> String {
+    let late = match late_writes {
+        0 => String::new(),
+        n => format!(
+            "ATTENTION: clients have come back to the old side and written there {n} times. The new side lacks that, and what it \
+             gets is written over it there: look what it was with `keyferry compare`. "
+        ),
+    };
     match (reverse_task, pause) {
         (Some(task), _) => format!(
-            "The old side follows from now on, as task {task}, in the same process. Keep the writers away from it; its clients were \
+            "{late}The old side follows from now on, as task {task}, in the same process. Keep the writers away from it; its clients were \
              sent away. Should that process end: keyferry sync NEW OLD --task {task} --on-lost-backlog stop"
         ),
         (None, Some(time)) => format!(

@@ -158,3 +158,37 @@ fn a_source_that_is_gone_at_the_last_step() {
     wait_for_all(&case.new, &case.old);
     assert_eq!((counted(&case.new), counted(&case.old)), (answered, answered));
 }
+
+/// A client that was sent away comes back to the old side before anybody knows of the new one: that is seen. What it removes
+/// there stays on the new side. And nobody begins the first direction again.
+#[test]
+fn a_client_that_comes_back_to_the_old_side() {
+    let case = Case::start("source-released");
+    write(&case.old, "MSET removed 1 late 1");
+    let said = case.cut_over(&["--reverse"], |case| {
+        write(&case.old, "INCR late");
+        write(&case.old, "DEL removed");
+    });
+    assert!(said.done && said.words.contains("written there 1 times"), "{}", said.words);
+    wait_in_step(&case.run, "t-reverse", case.dir.path());
+    let value = |server: &Server, key: &str| ask::<Option<u64>>(server, 0, &format!("GET {key}"));
+    assert_eq!((value(&case.new, "late"), value(&case.new, "removed")), (Some(1), Some(1)));
+    write(&case.new, "INCR late");
+    let dir = tempfile::tempdir().unwrap();
+    for more in [&[][..], &["--restart"]] {
+        let exit = Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), &case.old.url(), &case.new.url())
+            .args(["--task", "t", "--on-conflict", "clear", "--state-dir"])
+            .arg(dir.path())
+            .args(more)
+            .spawn()
+            .unwrap()
+            .wait_exit(LONG)
+            .unwrap();
+        assert_fails(&exit, 3, "TGT-0012");
+    }
+    assert_eq!((value(&case.new, "late"), value(&case.new, "removed")), (Some(2), Some(1)));
+}
+
+fn write(server: &Server, words: &str) {
+    let _: redis::Value = ask(server, 0, words);
+}

@@ -102,6 +102,8 @@ pub struct CutoverReport {
     pub unpause: String,
     /// The task that goes on in the other direction.
     pub reverse_task: Option<String>,
+    /// Writes of clients to the old side behind the last step: the new side lacks them.
+    pub late_writes: u64,
 }
 
 /// A cut-over that was asked for.

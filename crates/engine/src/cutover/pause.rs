@@ -102,7 +102,10 @@ impl Pause {
             return Ok(());
         }
         let mut conn = Connection::open(endpoint).await?;
-        conn.command(&[b"CLIENT", b"KILL", b"TYPE", b"normal"]).await?;
+        // Those that subscribe may write, too (RESP3).
+        for kind in [b"pubsub".as_slice(), b"normal"] {
+            conn.command(&[b"CLIENT", b"KILL", b"TYPE", kind]).await?;
+        }
         self.end(endpoint).await
     }
 

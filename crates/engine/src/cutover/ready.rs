@@ -25,6 +25,10 @@ pub(crate) struct Ready<'a> {
     pub(super) offset: u64,
     /// For a task that goes on in the other direction.
     pub(super) back: Option<WayBack>,
+    /// The old side is ready for that task.
+    pub(super) settled: bool,
+    /// What clients have written there behind the last step: the other side lacks it.
+    pub(super) late_writes: u64,
 }
 
 impl Ready<'_> {
@@ -47,16 +51,25 @@ impl Ready<'_> {
     }
 
     /// Brings the old side to where the task in the other direction can write to it.
-    pub(crate) async fn settle_old_side(&self, turn: &Turn) {
+    pub(crate) async fn settle_old_side(&mut self, turn: &Turn) {
         let (Some(pause), Some(back)) = (&self.run.pause, &self.back) else { return };
         let settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn)).await;
         let late = |_| Err(Error::new(ErrorKind::Timeout(Side::Source), "it has taken too long"));
-        if let Err(e) = settled.unwrap_or_else(late) {
-            tracing::warn!(
+        match settled.unwrap_or_else(late) {
+            Ok(writes) => {
+                if writes > 0 {
+                    tracing::warn!(
+                        writes,
+                        "clients have written to the old side behind the cut-over: the new side lacks it"
+                    );
+                }
+                (self.settled, self.late_writes) = (true, writes);
+            }
+            Err(e) => tracing::warn!(
                 error = %e,
                 to_allow_writes = pause.command_to_end(),
-                "the old side is not ready for the way back: what has run out there meanwhile may differ"
-            );
+                "the old side is not ready for the way back: its clients may still be there, and what has run out may differ"
+            ),
         }
     }
 
@@ -66,6 +79,7 @@ impl Ready<'_> {
             offset: self.offset,
             unpause: self.run.pause.as_ref().map(Pause::command_to_end).unwrap_or_default(),
             reverse_task: self.back.as_ref().map(|back| back.name().to_owned()),
+            late_writes: self.late_writes,
         }
     }
 
@@ -91,7 +105,7 @@ impl Ready<'_> {
 
     /// Sets the source back where its pause does not end by itself, when the time for it is over or `stop` is cancelled.
     pub(crate) async fn release(self, stop: &CancellationToken) {
-        if self.back.is_some() {
+        if self.settled {
             return;
         }
         let (Some(pause @ Pause::Replicas { .. }), Some(time)) = (&self.run.pause, self.run.spec.source_pause) else {

@@ -21,7 +21,10 @@ use std::{
     time::Duration,
 };
 
-use keyferry_keyspace::{Db, ReplId, ReplOffset, objects::Choice};
+use keyferry_keyspace::{
+    Db, ReplId, ReplOffset,
+    objects::{Choice, Objects},
+};
 use keyferry_model::{Error, ErrorKind, Result, SyncSpec, failpoint};
 use keyferry_net::{Connection, Endpoint, Value};
 use keyferry_resp::request::Request;
@@ -39,6 +42,30 @@ use crate::{
 const SAMPLE: Duration = Duration::from_millis(300);
 /// A backlog that lasts shorter than this is warned of: a process that dies has to be started again within that time.
 const ENOUGH: f64 = 60.0;
+/// In the stream of the old side behind the last step: what lifting is, what runs out, and what belongs to no data.
+const OURS: [&[u8]; 11] = [
+    b"PING",
+    b"REPLCONF",
+    b"SELECT",
+    b"MULTI",
+    b"EXEC",
+    b"PEXPIREAT",
+    b"HPEXPIREAT",
+    b"EVAL",
+    b"PUBLISH",
+    b"DEL",
+    b"UNLINK",
+];
+/// Removes `KEYS[2]`, or of it the fields from `ARGV[5]` on, in database `ARGV[3]`: what has run out on the old side, so no more
+/// than the grace `ARGV[4]` is left of it. Nothing is done when the turn `KEYS[1]` in database `ARGV[2]` is not `ARGV[1]` any
+/// more: then clients have been writing for long.
+const REMOVE: &[u8] =
+    b"redis.call('SELECT',ARGV[2]) local v=redis.call('HGET',KEYS[1],'v') redis.call('SELECT',ARGV[3]) \
+    if v~=ARGV[1] then return 0 end local most=tonumber(ARGV[4])+1000 \
+    if #ARGV==4 then local left=redis.call('PTTL',KEYS[2]) \
+    if left>=0 and left<=most then return redis.call('DEL',KEYS[2]) end return 0 end \
+    for i=5,#ARGV do local left=redis.call('HPTTL',KEYS[2],'FIELDS',1,ARGV[i])[1] \
+    if left and left>=0 and left<=most then redis.call('HDEL',KEYS[2],ARGV[i]) end end return 1";
 /// Commands that are sent together.
 const AT_ONCE: usize = 200;
 /// As long as a name of a file may be, with what stands behind it.
@@ -138,16 +165,19 @@ impl WayBack {
             flags: Flags { owner: true, exact: true, ..Flags::default() },
             ..Checkpoint::BEGINNING
         };
-        Ok(Turn { key: checkpoint::turn_key(back.place().task), db: place.db, checkpoint })
+        let stands = (found.replid, found.offset);
+        Ok(Turn { key: checkpoint::turn_key(back.place().task), db: place.db, checkpoint, stands })
     }
 
     /// Behind the last step, and before anybody is told of it: sends the clients of the old side away, lets it take writes
     /// again, and lifts its deadlines. What runs out there until it is lifted goes on the new side, too: nobody can have
     /// renewed it.
     ///
-    /// Errors: those of both sides. Then the task in the other direction does what is left of it.
-    pub(super) async fn settle_old_side(&self, task: Task<'_>, pause: &Pause, turn: &Turn) -> Result<()> {
+    /// Answers how many commands came there that neither this process nor a deadline has written: a client that was sent away
+    /// and has come back. Errors: those of both sides. Then the task in the other direction does what is left of it.
+    pub(super) async fn settle_old_side(&self, task: Task<'_>, pause: &Pause, turn: &Turn) -> Result<u64> {
         let (replid, offset, mut db) = self.stands;
+        let mut writes = 0;
         let mut link = Attached::at(task.source, replid, offset).await?;
         pause.end_without_clients(&self.target).await?;
         failpoint("source-released");
@@ -163,13 +193,15 @@ impl WayBack {
                 && matches!(task.spec.objects.key(key), Choice::Same)
             {
                 gone.push((to, request.args().map(<[u8]>::to_vec).collect()));
+            } else if !OURS.iter().any(|name| is(name)) && !checkpoint::is_key(key) {
+                writes += 1;
             }
             false
         };
         tokio::select! {
             biased;
             lifted = lift(&self.source, &self.target, &self.spec.objects, self.spec.ttl_grace, &task.stats.control) => lifted?,
-            result = link.until(&mut note) => return result.map(drop),
+            result = link.until(&mut note) => return result.map(|_| 0),
         }
         let Report { offset: end, .. } = source::ask(&mut None, task.source, "default").await?;
         while link.offset < end {
@@ -181,10 +213,15 @@ impl WayBack {
         }
         failpoint("lifted");
         let mut conn = task.place().connect().await?;
+        let (grace, turn_db) = (self.spec.ttl_grace.as_millis().to_string(), turn.db.to_string());
+        let position = turn.checkpoint.encode();
         for some in gone.chunk_by(|a, b| a.0 == b.0).flat_map(|same| same.chunks(AT_ONCE)) {
-            ask(&mut conn, &[b"SELECT", some[0].0.to_string().as_bytes()]).await?;
+            let db = some[0].0.to_string();
+            ask(&mut conn, &[b"SELECT", db.as_bytes()]).await?;
+            let fixed: [&[u8]; 4] = [&position, turn_db.as_bytes(), db.as_bytes(), grace.as_bytes()];
+            let objects = &task.spec.objects;
             let commands: Vec<Vec<&[u8]>> =
-                some.iter().map(|(_, command)| command.iter().map(Vec::as_slice).collect()).collect();
+                some.iter().flat_map(|(_, command)| removals(&turn.key, fixed, command, objects)).collect();
             if let Some(Value::Error(text)) =
                 conn.ask_all(&commands).await?.into_iter().find(|reply| matches!(reply, Value::Error(_)))
             {
@@ -196,6 +233,22 @@ impl WayBack {
         ask(&mut conn, &[b"SELECT", turn.db.to_string().as_bytes()]).await?;
         ask(&mut conn, &[b"HSET", &turn.key, b"v", &lifted.encode()]).await?;
         tracing::info!(gone = gone.len(), "the deadlines of the old side have the grace");
-        Ok(())
+        Ok(writes)
     }
+}
+
+/// What removes, of what was written in the words of `command`, that which has run out: [`REMOVE`] for each chosen key.
+fn removals<'a>(turn: &'a [u8], fixed: [&'a [u8]; 4], command: &'a [Vec<u8>], objects: &Objects) -> Vec<Vec<&'a [u8]>> {
+    let Some((name, args)) = command.split_first() else { return Vec::new() };
+    let (keys, fields) = match name.eq_ignore_ascii_case(b"HDEL") {
+        true => args.split_at(args.len().min(1)),
+        false => (args, &args[..0]),
+    };
+    let chosen = keys.iter().filter(|key| matches!(objects.key(key), Choice::Same));
+    chosen
+        .map(|key| {
+            let words = [b"EVAL".as_slice(), REMOVE, b"2", turn, key].into_iter().chain(fixed);
+            words.chain(fields.iter().map(Vec::as_slice)).collect()
+        })
+        .collect()
 }

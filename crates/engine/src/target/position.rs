@@ -8,7 +8,7 @@
 //!   gives is all that they have done.
 //! - Where `n` is not the number of the last batch, one before it is missing: nobody goes on from there.
 
-use keyferry_keyspace::info;
+use keyferry_keyspace::{ReplId, info};
 use keyferry_model::{Error, ErrorKind, Result, failpoint, reverse_task};
 use keyferry_net::{Connection, Endpoint, Value};
 
@@ -40,13 +40,15 @@ const PUT: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
 /// Removes the checkpoint of `ARGV[1]`, and puts `ARGV[2]` at `KEYS[2]`, in one step.
 const TURN: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
     if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
-    redis.call('DEL',KEYS[1],KEYS[2]) redis.call('HMSET',KEYS[2],'v',ARGV[2],'n','0','t',ARGV[3]) return 1";
+    redis.call('DEL',KEYS[1],KEYS[2]) redis.call('HMSET',KEYS[2],'v',ARGV[2],'n','0','t',ARGV[3],'s',ARGV[4]) return 1";
 
 /// From where the task in the other direction goes on, and where on the target that is put when this one ends.
 pub(crate) struct Turn {
     pub(crate) key: Vec<u8>,
     pub(crate) db: u32,
     pub(crate) checkpoint: Checkpoint,
+    /// Where the old side is by then: history and offset.
+    pub(crate) stands: (ReplId, u64),
 }
 
 /// Where the position of one task is kept.
@@ -89,6 +91,11 @@ impl Place<'_> {
     pub(crate) async fn all_until_ms(&self, conn: &mut Connection) -> Result<Option<u64>> {
         let time = ask(conn, &[b"HGET", &checkpoint::key(self.task), b"t"]).await?;
         Ok(time.as_bytes().and_then(|ms| std::str::from_utf8(ms).ok()?.parse().ok()))
+    }
+
+    /// Removes what a cut-over has left here for the task in the other direction.
+    pub(crate) async fn forget_turn(&self, conn: &mut Connection) -> Result<()> {
+        ask(conn, &[b"DEL", &checkpoint::turn_key(&reverse_task(self.task))]).await.map(drop)
     }
 
     /// Whether the task has ended here, by a cut-over whose way back has not begun.
@@ -203,12 +210,13 @@ impl Place<'_> {
         match found.filter(|found| found.snapshot.is_none() && found.offset >= applied) {
             Some(found) => {
                 *asked = run;
-                let Some(Turn { key, checkpoint: back, .. }) = turn else {
+                let Some(Turn { key, checkpoint: back, stands, .. }) = turn else {
                     return self.put(&mut conn, Some(&found), None).await.map(|()| true);
                 };
                 let ours = checkpoint::key(self.task);
                 let now = now_ms().to_string();
-                let args = [found.owner().to_vec(), back.encode(), now.into_bytes()];
+                let stands = format!("{} {}", stands.0, stands.1);
+                let args = [found.owner().to_vec(), back.encode(), now.into_bytes(), stands.into_bytes()];
                 let mut command: Vec<&[u8]> = vec![b"EVAL", TURN, b"2", &ours, key];
                 command.extend(args.iter().map(Vec::as_slice));
                 let reply = ask(&mut conn, &command).await?;
