@@ -42,20 +42,8 @@ use crate::{
 const SAMPLE: Duration = Duration::from_millis(300);
 /// A backlog that lasts shorter than this is warned of: a process that dies has to be started again within that time.
 const ENOUGH: f64 = 60.0;
-/// In the stream of the old side behind the last step: what lifting is, what runs out, and what belongs to no data.
-const OURS: [&[u8]; 11] = [
-    b"PING",
-    b"REPLCONF",
-    b"SELECT",
-    b"MULTI",
-    b"EXEC",
-    b"PEXPIREAT",
-    b"HPEXPIREAT",
-    b"EVAL",
-    b"PUBLISH",
-    b"DEL",
-    b"UNLINK",
-];
+/// In the stream of the old side behind the last step: what lifting is, and what belongs to no data.
+const OURS: [&[u8]; 8] = [b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PEXPIREAT", b"HPEXPIREAT", b"EVAL", b"PUBLISH"];
 /// Removes `KEYS[2]`, or of it the fields from `ARGV[5]` on, in database `ARGV[3]`: what has run out on the old side, so no more
 /// than the grace `ARGV[4]` is left of it. Nothing is done when the turn `KEYS[1]` in database `ARGV[2]` is not `ARGV[1]` any
 /// more: then clients have been writing for long.
@@ -185,16 +173,16 @@ impl WayBack {
         let mut note = |request: &Request<'_>| {
             let is = |name: &[u8]| request.name().eq_ignore_ascii_case(name);
             let key = request.arg(1).unwrap_or_default();
+            let objects = &task.spec.objects;
+            let chosen = !checkpoint::is_key(key) && matches!(objects.key(key), Choice::Same);
             if is(b"SELECT") {
                 db = Db::parse(key).map_or(db, |db| db.0);
-            } else if (is(b"DEL") || is(b"UNLINK") || is(b"HDEL"))
-                && !checkpoint::is_key(key)
-                && let Some(to) = task.spec.objects.database(db)
-                && matches!(task.spec.objects.key(key), Choice::Same)
-            {
-                gone.push((to, request.args().map(<[u8]>::to_vec).collect()));
-            } else if !OURS.iter().any(|name| is(name)) && !checkpoint::is_key(key) {
-                writes += 1;
+            } else if let Some(to) = objects.database(db).filter(|_| chosen) {
+                if is(b"DEL") || is(b"UNLINK") || is(b"HDEL") {
+                    gone.push((to, request.args().map(<[u8]>::to_vec).collect()));
+                } else if !OURS.iter().any(|name| is(name)) {
+                    writes += 1;
+                }
             }
             false
         };
