@@ -72,7 +72,7 @@ pub(crate) struct Flags {
     pub(crate) broken: bool,
     /// The target is far behind: deadlines are being held, and none is settled.
     pub(crate) holding: bool,
-    /// Deadlines that were there when the task began lack the grace: see `lift.rs`.
+    /// Deadlines lack the grace, from before the task or since a cut-over has lowered them: see `lift.rs`.
     pub(crate) exact: bool,
 }
 

@@ -1,8 +1,9 @@
-//! Lifting: the deadlines that a target has before its task begins become later by the grace.
+//! Lifting: deadlines of the target that lack the grace become later by it.
 //!
 //! A task that goes the other way behind a cut-over finds on its target what was its source: with the deadlines that it had
 //! there. They would pass before a renewal at the new side is here. So its checkpoint says that they are exact
-//! ([`Flags::exact`](super::Flags)), and its keys are gone through while the stream is followed.
+//! ([`Flags::exact`](super::Flags)), and its keys are gone through while the stream is followed. The checkpoint says the same while
+//! a cut-over has lowered deadlines, so a process that goes on behind one that was killed then lifts them.
 //!
 //! Invariants:
 //! - The checkpoint says so until all of them were gone through, on a target that has not fallen back meanwhile.
