@@ -37,6 +37,8 @@ pub struct Objects {
     /// Prefixes on the source and on the target, the longest of the source first.
     renamed: Vec<(Vec<u8>, Vec<u8>)>,
     kinds: Kinds,
+    /// Types were chosen by name: one that a later version knows is not among them.
+    kinds_named: bool,
     commands: Vec<Blocked>,
 }
 
@@ -85,6 +87,7 @@ impl Default for Objects {
             blocked: Vec::new(),
             renamed: Vec::new(),
             kinds: Kinds::ALL,
+            kinds_named: false,
             commands: Vec::new(),
         }
     }
@@ -121,7 +124,8 @@ impl Objects {
     }
 
     /// The rules as bytes that are equal where the rules are, in whatever order they were given: to tell later, and by a
-    /// later version, whether they have changed.
+    /// later version, whether they have changed. Only what was named is in them, so that they stay the same when a type, a
+    /// command or a group becomes known; empty without a rule.
     pub fn canonical(&self) -> Vec<u8> {
         let mut lines = Vec::new();
         let mut line = |parts: &[&[u8]]| {
@@ -142,8 +146,9 @@ impl Objects {
         for (from, to) in &self.renamed {
             line(&[b"rename", from, to]);
         }
-        for kind in Kind::ALL.into_iter().filter(|kind| !self.kinds.has(*kind)) {
-            line(&[b"no type", kind.name().as_bytes()]);
+        let of_kinds: &[u8] = if self.kinds_named { b"type" } else { b"no type" };
+        for kind in Kind::ALL.into_iter().filter(|kind| self.kinds.has(*kind) == self.kinds_named) {
+            line(&[of_kinds, kind.name().as_bytes()]);
         }
         for command in &self.commands {
             match command {

@@ -102,7 +102,8 @@ impl Objects {
                 last_types = Some(text);
             }
         }
-        let chosen = if chosen == Kinds::NONE { Kinds::ALL } else { chosen };
+        objects.kinds_named = chosen != Kinds::NONE;
+        let chosen = if objects.kinds_named { chosen } else { Kinds::ALL };
         objects.kinds = Kind::ALL.into_iter().filter(|kind| blocked.has(*kind)).fold(chosen, Kinds::without);
         if let Some(text) = last_types.filter(|_| objects.kinds == Kinds::NONE) {
             return Err(text.wrong("no type is left", "leave one type that is not blocked"));
