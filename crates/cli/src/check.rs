@@ -20,7 +20,7 @@ use crate::{
     chosen::ChosenArgs,
     history::{Entry, History},
     secrets::AccessArgs,
-    sync::{default_task, failed, say},
+    sync::{default_task, failed, reverse_tasks, say},
     task_lock::state_dir,
 };
 
@@ -124,7 +124,7 @@ fn look(args: &CheckArgs) -> Result<Report> {
         on_conflict: args.on_conflict,
         on_unsupported: args.on_unsupported,
         ttl_grace: args.ttl_grace,
-        reverse_task: &default_task(Some(&target), &source),
+        reverse_tasks: &reverse_tasks(&task, &source, &target),
         spool_dir: &state_dir(args.state_dir.as_deref())?.join(format!("{task}.spool")),
         spool_limit: args.spool_limit,
         sample: SAMPLE,

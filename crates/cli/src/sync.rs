@@ -14,7 +14,7 @@ use std::{
 };
 
 use keyferry_engine::{Limits, Outcome, Stats, load, reversed, run};
-use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side, SyncSpec};
+use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side, SyncSpec, reverse_task};
 use keyferry_net::Endpoint;
 use keyferry_precheck::{Item, Request};
 use tokio::signal::unix::{SignalKind, signal};
@@ -207,7 +207,7 @@ impl Running<'_> {
         let run = async {
             match source {
                 Source::Server(source) => {
-                    let reverse_task = default_task(Some(target), source);
+                    let reverse_tasks = reverse_tasks(&spec.task, source, target);
                     let request = Request {
                         source,
                         target,
@@ -216,7 +216,7 @@ impl Running<'_> {
                         on_unsupported: spec.on_unsupported,
                         ttl_grace: spec.ttl_grace,
                         task: &spec.task,
-                        reverse_task: &reverse_task,
+                        reverse_tasks: &reverse_tasks,
                         spool_dir: &spec.spool_dir,
                         spool_limit: spec.spool_limit,
                         sample: SHORT_SAMPLE,
@@ -318,6 +318,11 @@ pub(crate) fn default_task(source: Option<&Endpoint>, target: &Endpoint) -> Stri
         Some(source) => format!("{}-to-{}", name(source), name(target)),
         None => format!("file-to-{}", name(target)),
     }
+}
+
+/// How a task may be called that goes the other way: what a cut-over calls it, and the name of one that was given none.
+pub(crate) fn reverse_tasks(task: &str, source: &Endpoint, target: &Endpoint) -> [String; 2] {
+    [reverse_task(task), default_task(Some(target), source)]
 }
 
 /// Ctrl-C and the stop request of a service manager.

@@ -42,8 +42,8 @@ pub struct Request<'a> {
     pub ttl_grace: Duration,
     /// The name of the task.
     pub task: &'a str,
-    /// The name that a task the other way round has, unless it was given one.
-    pub reverse_task: &'a str,
+    /// Names that a task the other way round may have: what a cut-over calls it, and what it is called without a name.
+    pub reverse_tasks: &'a [String],
     /// Where received bytes are going to be kept.
     pub spool_dir: &'a Path,
     /// Bytes that may be kept there; `None`: the spool's own default.

@@ -69,7 +69,7 @@ impl Ask {
             on_unsupported: self.on_unsupported,
             ttl_grace: self.ttl_grace,
             task: "task",
-            reverse_task: "reverse",
+            reverse_tasks: &["reverse".into()],
             spool_dir: &self.spool_dir,
             spool_limit: self.spool_limit,
             sample: self.sample,

@@ -4,7 +4,11 @@ use std::process::{Command, Output};
 
 use keyferry_testkit::process::Signal;
 
-use super::*;
+use super::{
+    control::task,
+    reverse::{cut_over, wait_in_step},
+    *,
+};
 
 /// `keyferry check SOURCE TARGET`.
 fn check(source: &str, target: &str, args: &[&str]) -> Output {
@@ -43,6 +47,26 @@ fn sync_is_refused_when_an_item_fails() {
     assert_eq!(exit.code(), 0, "{}", exit.stderr);
     assert!(exit.stderr.contains("WARN") && exit.stderr.contains("target-eviction"), "{}", exit.stderr);
     assert_eq!(run(&["--skip", "everything"]).code(), 2);
+}
+
+/// Its position is found by its name: among so many keys nobody looks for long enough to come across it.
+#[test]
+fn a_task_that_a_cut_over_has_turned_round_is_known() {
+    let (old, new) = pair("redis-6.2");
+    let () = ask(&old, 0, "SET k v");
+    let dir = tempfile::tempdir().unwrap();
+    let run = task(&old, &new.url(), dir.path()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    cut_over(&run, "t", dir.path(), &["--reverse"]);
+    wait_in_step(&run, "t-reverse", dir.path());
+    let () = ask(&old, 0, "DEBUG POPULATE 2000000");
+    let output = check(&old.url(), &new.url(), &["--task", "t", "--on-conflict", "clear"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(
+        text.contains("FAIL  cyclic-replication\n      reason: the source holds the position of a task that"),
+        "{text}"
+    );
 }
 
 /// It is tried again while somebody makes room.

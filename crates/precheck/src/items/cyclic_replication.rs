@@ -28,7 +28,8 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     if let Some(why) = linked(source, target, request.source, request.target) {
         return Ok(Verdict::failed(why, ErrorKind::SameInstance.policy().remedy));
     }
-    let found = match positions(source, &[request.task, request.reverse_task]).await {
+    let likely = request.reverse_tasks.iter().map(String::as_str).chain([request.task]);
+    let found = match positions(source, likely.collect()).await {
         Ok(found) => found,
         Err(why) => {
             let reason = format!("whether a task copies to the source cannot be known: {why}");
@@ -85,7 +86,7 @@ struct Found {
 }
 
 /// Looks in each database that is used: first for the likely names, then among the first keys.
-async fn positions(source: &mut Server, tasks: &[&str]) -> Result<Found, String> {
+async fn positions(source: &mut Server, tasks: Vec<&str>) -> Result<Found, String> {
     let databases: Vec<(u32, u64)> = info::keyspace(&source.info).map(|k| (k.db.0, k.keys)).collect();
     let mut found = Found { seen: Vec::new(), all: true };
     let mut steps = STEPS;
