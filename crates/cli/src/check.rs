@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    fs::File,
     future::Future,
     io::{self, Write as _},
     path::PathBuf,
@@ -13,14 +14,14 @@ use std::{
 use clap::{Args, ValueEnum};
 use keyferry_engine::Gate;
 use keyferry_model::{Error, ErrorKind, OnConflict, OnUnsupported, Result, ResultExt as _, Side};
-use keyferry_precheck::{Finding, Item, Report, Request, Status, check};
+use keyferry_precheck::{self as precheck, Finding, Item, Report, Request, Status, check};
 
 use crate::{
     args::{size, task_name, time},
     chosen::ChosenArgs,
     history::{Entry, History},
     secrets::AccessArgs,
-    sync::{default_task, failed, reverse_tasks, say},
+    sync::{Source, default_task, failed, reverse_tasks, say},
     task_lock::state_dir,
 };
 
@@ -34,13 +35,14 @@ pub(crate) const SHORT_SAMPLE: Duration = Duration::from_millis(100);
 pub(crate) const LEFT_TO_SYNC: [Item; 4] =
     [Item::SourceConnection, Item::TargetConnection, Item::SourcePermission, Item::TargetData];
 /// Where `sync` has error codes of its own for what it meets then (TGT-0017, and TGT-0015, which is tried again while
-/// somebody makes room), or waits for room itself, it begins, and the log says beforehand what is to be expected.
+/// somebody makes room), or waits for room itself, it begins, and the log says beforehand what is to be expected. A dump file
+/// is not tried again: what does not fit is refused.
 const ONLY_SAID_BY_SYNC: [Item; 3] = [Item::Modules, Item::MemoryHeadroom, Item::SpoolDisk];
 
 /// Exit codes: 0 nothing stands in the way; 1 could not be run; 2 usage; 3 an item failed, or a warning is not accepted.
 #[derive(Args)]
 pub(crate) struct CheckArgs {
-    /// Where the data is: as for sync.
+    /// Where the data is: as for sync; of file:PATH only its size is looked at.
     source: String,
     /// Where it is to go: as for sync.
     target: String,
@@ -106,15 +108,19 @@ pub(crate) fn main(args: &CheckArgs) -> ExitCode {
 }
 
 fn look(args: &CheckArgs) -> Result<Report> {
-    let source = args.access.endpoint(Side::Source, &args.source)?;
+    let source = Source::parse(&args.source, &args.access)?;
+    if let Source::File(path) = &source {
+        File::open(path).or_err(ErrorKind::DumpFile, || format!("read the dump file {}", path.display()))?;
+    }
     let target = args.access.endpoint(Side::Target, &args.target)?;
-    if target.db.is_some() && source.db.is_none() {
+    let db = source.server().and_then(|source| source.db);
+    if target.db.is_some() && db.is_none() {
         let what = "read the URLs: a database is chosen on the target but not on the source";
         return Err(Error::new(ErrorKind::BadUrl, what));
     }
-    let of_urls = source.db.map(|db| (db, target.db.unwrap_or(db)));
+    let of_urls = db.map(|db| (db, target.db.unwrap_or(db)));
     let objects = args.chosen.objects(of_urls, args.on_conflict)?;
-    let task = args.task.clone().unwrap_or_else(|| default_task(Some(&source), &target));
+    let task = args.task.clone().unwrap_or_else(|| default_task(source.server(), &target));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -124,13 +130,13 @@ fn look(args: &CheckArgs) -> Result<Report> {
         on_conflict: args.on_conflict,
         on_unsupported: args.on_unsupported,
         ttl_grace: args.ttl_grace,
-        reverse_tasks: &reverse_tasks(&task, &source, &target),
+        reverse_tasks: &reverse_tasks(&task, source.server(), &target),
         spool_dir: &state_dir(args.state_dir.as_deref())?.join(format!("{task}.spool")),
         spool_limit: args.spool_limit,
         sample: SAMPLE,
         skip: &args.skip,
         task: &task,
-        source: &source,
+        source: source.checked(),
         target: &target,
     };
     let report = runtime.block_on(check(&request));
@@ -182,10 +188,11 @@ impl<'a> BeforeStart<'a> {
             return Ok(());
         }
         let report = check(&self.request).await;
+        let file = matches!(self.request.source, precheck::Source::File(_));
         let mut failed = Vec::new();
         for Finding { item, status, reason, remedy, .. } in &report.items {
             match status {
-                Status::Failed if !ONLY_SAID_BY_SYNC.contains(item) => {
+                Status::Failed if file || !ONLY_SAID_BY_SYNC.contains(item) => {
                     failed.push(format!("{item}: {reason} ({remedy})"))
                 }
                 Status::Failed | Status::Warning => tracing::warn!(item = item.name(), reason, remedy, "precheck"),

@@ -1,6 +1,7 @@
 //! `keyferry sync`: options, signals, exit codes.
 
 use std::{
+    fs,
     future::pending,
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -16,7 +17,7 @@ use std::{
 use keyferry_engine::{Limits, Outcome, Stats, load, reversed, run};
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side, SyncSpec, reverse_task};
 use keyferry_net::Endpoint;
-use keyferry_precheck::{Item, Request};
+use keyferry_precheck::{self as precheck, Item, Request};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,7 @@ use crate::{
     history::{Entry, History, Settings},
     logging,
     report::{Reporter, summary},
+    secrets::AccessArgs,
     task_lock::TaskLock,
 };
 
@@ -78,10 +80,7 @@ pub(crate) fn say(line: &str) {
 
 /// `stats`: those of the task that ran last.
 fn sync(args: &SyncArgs, stats: &mut Arc<Stats>, reporter: &Reporter) -> Result<Outcome> {
-    let mut source = match args.source.strip_prefix("file:") {
-        Some(path) => Source::File(path.trim_start_matches("//").into()),
-        None => Source::Server(args.access.endpoint(Side::Source, &args.source)?),
-    };
+    let mut source = Source::parse(&args.source, &args.access)?;
     let mut target = args.access.endpoint(Side::Target, &args.target)?;
     if matches!(source, Source::File(_)) && (args.stop_when_synced || target.db.is_some()) {
         let what = "load a file: there is nothing to follow, and its databases keep their numbers";
@@ -205,27 +204,24 @@ impl Running<'_> {
             move |event| history.on_event(event)
         });
         let run = async {
+            let request = Request {
+                source: source.checked(),
+                target,
+                objects: &spec.objects,
+                on_conflict: spec.on_conflict,
+                on_unsupported: spec.on_unsupported,
+                ttl_grace: spec.ttl_grace,
+                task: &spec.task,
+                reverse_tasks: &reverse_tasks(&spec.task, source.server(), target),
+                spool_dir: &spec.spool_dir,
+                spool_limit: spec.spool_limit,
+                sample: SHORT_SAMPLE,
+                skip,
+            };
+            let before = BeforeStart::new(request, &history);
             match source {
-                Source::Server(source) => {
-                    let reverse_tasks = reverse_tasks(&spec.task, source, target);
-                    let request = Request {
-                        source,
-                        target,
-                        objects: &spec.objects,
-                        on_conflict: spec.on_conflict,
-                        on_unsupported: spec.on_unsupported,
-                        ttl_grace: spec.ttl_grace,
-                        task: &spec.task,
-                        reverse_tasks: &reverse_tasks,
-                        spool_dir: &spec.spool_dir,
-                        spool_limit: spec.spool_limit,
-                        sample: SHORT_SAMPLE,
-                        skip,
-                    };
-                    let before = BeforeStart::new(request, &history);
-                    run(source, target, spec, stats, &before, goes_on, stop).await
-                }
-                Source::File(path) => load(path, target, spec, stats, stop).await,
+                Source::Server(source) => run(source, target, spec, stats, &before, goes_on, stop).await,
+                Source::File(path) => load(path, target, spec, stats, &before, stop).await,
             }
         };
         let watch = history.watch(stats);
@@ -285,13 +281,29 @@ async fn talk(server: Option<&mut Server>) {
 }
 
 /// Where the data comes from.
-enum Source {
+pub(crate) enum Source {
     Server(Endpoint),
     File(PathBuf),
 }
 
 impl Source {
-    fn server(&self) -> Option<&Endpoint> {
+    /// A URL, or `file:` and a path.
+    pub(crate) fn parse(text: &str, access: &AccessArgs) -> Result<Self> {
+        Ok(match text.strip_prefix("file:") {
+            Some(path) => Self::File(path.trim_start_matches("//").into()),
+            None => Self::Server(access.endpoint(Side::Source, text)?),
+        })
+    }
+
+    /// For a precheck. Why a file cannot be read is for whoever reads it to say.
+    pub(crate) fn checked(&self) -> precheck::Source<'_> {
+        match self {
+            Self::Server(server) => precheck::Source::Server(server),
+            Self::File(path) => precheck::Source::File(fs::metadata(path).map_or(0, |file| file.len())),
+        }
+    }
+
+    pub(crate) fn server(&self) -> Option<&Endpoint> {
         match self {
             Self::Server(server) => Some(server),
             Self::File(_) => None,
@@ -321,8 +333,9 @@ pub(crate) fn default_task(source: Option<&Endpoint>, target: &Endpoint) -> Stri
 }
 
 /// How a task may be called that goes the other way: what a cut-over calls it, and the name of one that was given none.
-pub(crate) fn reverse_tasks(task: &str, source: &Endpoint, target: &Endpoint) -> [String; 2] {
-    [reverse_task(task), default_task(Some(target), source)]
+/// Nothing goes back into a file, `None`.
+pub(crate) fn reverse_tasks(task: &str, source: Option<&Endpoint>, target: &Endpoint) -> Vec<String> {
+    source.map(|source| vec![reverse_task(task), default_task(Some(target), source)]).unwrap_or_default()
 }
 
 /// Ctrl-C and the stop request of a service manager.

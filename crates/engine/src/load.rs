@@ -8,7 +8,7 @@ use tokio::{fs::File, io::AsyncReadExt as _, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Begun, Event, Outcome, Stats, checks,
+    Begun, Event, Gate, Outcome, Stats, checks,
     run::{BATCHES, CHUNKS, SPARE, drained, ended},
     source::{CHUNK, Chunk, Framing},
     stream::{Apply, Expiry, Older, Plan},
@@ -18,17 +18,20 @@ use crate::{
 /// Names the values that are rebuilt from files; files are loaded one after the other by a task's lock.
 const SOURCE_ID: &str = "file";
 
-/// Copies what the dump file at `path` holds to the target, until its end or until `stop` is cancelled.
+/// Copies what the dump file at `path` holds to the target, until its end or until `stop` is cancelled. `gate` is asked once,
+/// before anything is written.
 ///
-/// Errors: `DumpFile` when it cannot be read, the `Rdb` kinds when it is no dump or damaged, and those of the target.
+/// Errors: `DumpFile` when it cannot be read, the `Rdb` kinds when it is no dump or damaged, those of the target, and that of
+/// the gate.
 pub async fn load(
     path: &Path,
     target: &Endpoint,
     spec: &SyncSpec,
     stats: &Stats,
+    gate: &dyn Gate,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
-    ended(stats, load_file(path, target, spec, stats, stop).await)
+    ended(stats, load_file(path, target, spec, stats, gate, stop).await)
 }
 
 async fn load_file(
@@ -36,6 +39,7 @@ async fn load_file(
     target: &Endpoint,
     spec: &SyncSpec,
     stats: &Stats,
+    gate: &dyn Gate,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
     let context = || format!("read the dump file {}", path.display());
@@ -47,6 +51,7 @@ async fn load_file(
     if spec.on_conflict == OnConflict::Abort {
         checks::target_is_empty(&mut conn, target, &spec.objects, None).await?;
     }
+    gate.ask().await?;
     stats.snapshot_len.set(len);
     stats.set_phase(Phase::FullSync);
     stats.tell(Event::Begun(Begun {

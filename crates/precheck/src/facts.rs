@@ -1,9 +1,10 @@
 //! What several items need: both servers, and what was learnt of the source on the way. Each question is asked once.
 
 use keyferry_model::{Error, Side};
+use keyferry_net::Endpoint;
 
 use crate::{
-    Request,
+    Request, Source,
     rate::{self, Rate},
     report::Verdict,
     sample::{self, Sample},
@@ -13,8 +14,8 @@ use crate::{
 /// Both servers and what is known of them.
 pub(crate) struct Facts<'a> {
     pub(crate) request: &'a Request<'a>,
-    /// Or why it cannot be asked.
-    pub(crate) source: Result<Server, Error>,
+    /// Or why it cannot be asked; `None` for a dump file.
+    pub(crate) source: Option<Result<Server, Error>>,
     pub(crate) target: Result<Server, Error>,
     sample: Option<Result<Sample, String>>,
     rate: Option<Result<Rate, String>>,
@@ -22,13 +23,27 @@ pub(crate) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     pub(crate) async fn gather(request: &'a Request<'a>) -> Self {
-        let (source, target) = tokio::join!(Server::open(request.source), Server::open(request.target));
+        let source = async {
+            match request.source {
+                Source::Server(at) => Some(Server::open(at).await),
+                Source::File(_) => None,
+            }
+        };
+        let (source, target) = tokio::join!(source, Server::open(request.target));
         Self { request, source, target, sample: None, rate: None }
     }
 
     /// The source, when it answers. Else an item about it has nothing to look at.
     pub(crate) fn source(&mut self) -> Result<&mut Server, Verdict> {
-        self.source.as_mut().map_err(|_| unreachable(Side::Source))
+        answering(&mut self.source)
+    }
+
+    /// Where the source is, when it is a server.
+    pub(crate) fn source_at(&self) -> Result<&'a Endpoint, Verdict> {
+        match self.request.source {
+            Source::Server(at) => Ok(at),
+            Source::File(_) => Err(no_server()),
+        }
     }
 
     pub(crate) fn target(&mut self) -> Result<&mut Server, Verdict> {
@@ -36,7 +51,7 @@ impl<'a> Facts<'a> {
     }
 
     pub(crate) fn both(&mut self) -> Result<(&mut Server, &mut Server), Verdict> {
-        let source = self.source.as_mut().map_err(|_| unreachable(Side::Source))?;
+        let source = answering(&mut self.source)?;
         let target = self.target.as_mut().map_err(|_| unreachable(Side::Target))?;
         Ok((source, target))
     }
@@ -75,6 +90,18 @@ impl<'a> Facts<'a> {
         }
         Ok(self.rate.clone().unwrap_or_else(|| Err("it was not measured".into())))
     }
+}
+
+fn answering(source: &mut Option<Result<Server, Error>>) -> Result<&mut Server, Verdict> {
+    match source {
+        Some(source) => source.as_mut().map_err(|_| unreachable(Side::Source)),
+        None => Err(no_server()),
+    }
+}
+
+/// Of an item that asks the source.
+pub(crate) fn no_server() -> Verdict {
+    Verdict::skipped("the source is a dump file, which cannot be asked")
 }
 
 fn unreachable(side: Side) -> Verdict {

@@ -29,7 +29,7 @@ use crate::facts::Facts;
 /// What is going to be done, and what is to be looked at beforehand.
 pub struct Request<'a> {
     /// Where the data is.
-    pub source: &'a Endpoint,
+    pub source: Source<'a>,
     /// Where it goes.
     pub target: &'a Endpoint,
     /// What is migrated.
@@ -52,6 +52,15 @@ pub struct Request<'a> {
     pub sample: Duration,
     /// Items that are not looked at.
     pub skip: &'a [Item],
+}
+
+/// Where the data is.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// A server, which is asked.
+    Server(&'a Endpoint),
+    /// A dump file of so many bytes, into which nobody looks. Items that need a server are skipped.
+    File(u64),
 }
 
 /// Looks at every item that is not to be skipped, in the order of [`Item::ALL`].

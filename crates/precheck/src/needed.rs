@@ -27,6 +27,20 @@ pub(crate) const OF_TARGET: [&str; 17] = [
     "SCAN",
 ];
 
+/// The same for a dump file, of which no position is kept.
+pub(crate) const OF_FILE: [&str; 10] =
+    ["PING", "INFO", "SELECT", "EVAL", "SET", "MSET", "MSETNX", "DEL", "RESTORE", "PEXPIREAT"];
+
+/// What builds values that cannot be restored as they are, with the Redis that has brought it.
+pub(crate) const OF_VALUES: [(&str, (u32, u32, u32)); 6] = [
+    ("APPEND", (2, 8, 0)),
+    ("RPUSH", (2, 8, 0)),
+    ("SADD", (2, 8, 0)),
+    ("ZADD", (2, 8, 0)),
+    ("HMSET", (2, 8, 0)),
+    ("XADD", (5, 0, 0)),
+];
+
 /// What a stream commonly brings, with the Redis that has brought it. One that the target refuses stops a task when it
 /// comes.
 pub(crate) const OF_STREAM: [(&str, (u32, u32, u32)); 16] = [

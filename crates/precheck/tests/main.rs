@@ -13,7 +13,7 @@ use std::{path::PathBuf, time::Duration};
 use keyferry_keyspace::objects::{Objects, Rule};
 use keyferry_model::{OnConflict, OnUnsupported, Side};
 use keyferry_net::Endpoint;
-use keyferry_precheck::{Finding, Item, Report, Request, Status, check};
+use keyferry_precheck::{Finding, Item, Report, Request, Source, Status, check};
 use keyferry_testkit::Server;
 use redis::{FromRedisValue, cmd};
 
@@ -29,6 +29,8 @@ struct Ask {
     sample: Duration,
     /// A rule for databases, when the URLs choose none.
     databases: Option<&'static str>,
+    /// A dump file of so many bytes is the source instead.
+    file: Option<u64>,
 }
 
 impl Ask {
@@ -43,6 +45,7 @@ impl Ask {
             spool_limit: Some(16 << 20),
             sample: Duration::from_millis(300),
             databases: None,
+            file: None,
         }
     }
 
@@ -58,11 +61,11 @@ impl Ask {
     fn report(&self, skip: &[Item]) -> Report {
         let source = Endpoint::parse(Side::Source, &self.source).unwrap();
         let target = Endpoint::parse(Side::Target, &self.target).unwrap();
-        let chosen = source.db.map(|db| format!("{db}:{}", target.db.unwrap_or(db)));
+        let chosen = source.db.filter(|_| self.file.is_none()).map(|db| format!("{db}:{}", target.db.unwrap_or(db)));
         let rules = chosen.iter().map(String::as_str).chain(self.databases);
         let objects = Objects::parse(rules.map(|text| (Rule::Databases, text))).unwrap();
         let request = Request {
-            source: &source,
+            source: self.file.map_or(Source::Server(&source), Source::File),
             target: &target,
             objects: &objects,
             on_conflict: self.on_conflict,

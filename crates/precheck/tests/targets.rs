@@ -121,3 +121,57 @@ fn databases_of_the_target() {
     let refuses = fake::start(&target, vec![("SELECT", Answer::Say("-NOPERM no\r\n"))]);
     Ask::new(&source.url(), &refuses).warns(Item::Databases);
 }
+
+/// Of a dump file only its size is known.
+#[test]
+fn a_dump_file_as_the_source() {
+    let of_source = [
+        Item::SourceConnection,
+        Item::SourcePermission,
+        Item::Modules,
+        Item::SameInstance,
+        Item::CyclicReplication,
+        Item::Databases,
+        Item::ClockSkew,
+        Item::LargestKeys,
+        Item::SpoolDisk,
+        Item::SourceLogBuffer,
+        Item::SourceOutputBuffer,
+    ];
+    let look = |target: &str, bytes| Ask::new("redis://127.0.0.1:1", target).with(|ask| ask.file = Some(bytes));
+    for version in ["redis-3.0", "redis-7.0", "valkey-9.1"] {
+        let target = start(version);
+        for finding in look(&target.url(), 1000).report(&[]).items {
+            let of_source = of_source.contains(&finding.item);
+            let expected = if of_source { Status::Skipped } else { Status::Passed };
+            assert_eq!(finding.status, expected, "{version}: {finding:?}");
+            assert!(!of_source || finding.reason.contains("dump file"), "{finding:?}");
+        }
+    }
+    let target = start("redis-7.0");
+    target.config_set("maxmemory", "100mb").unwrap();
+    look(&target.url(), 50 << 20).passes(Item::MemoryHeadroom);
+    look(&target.url(), 90 << 20).warns(Item::MemoryHeadroom);
+    look(&target.url(), 100 << 20).fails(Item::MemoryHeadroom);
+    target.config_set("maxmemory-policy", "allkeys-lru").unwrap();
+    look(&target.url(), 1).warns(Item::TargetEviction);
+    // What loading a file needs, and no more.
+    let rights = "~* +ping +info +select +eval +set +mset +msetnx +del +restore +pexpireat +multi +discard +append +rpush \
+                  +sadd +zadd +hmset +xadd";
+    look(&user(&target, rights), 1).passes(Item::TargetPermission);
+    assert!(look(&user(&target, &format!("{rights} -restore")), 1).fails(Item::TargetPermission).contains("RESTORE"));
+    assert!(look(&user(&target, &format!("{rights} -xadd")), 1).warns(Item::TargetPermission).contains("XADD"));
+    // A position of a task of the same name is nothing to go on with.
+    let _: u64 = ask(&target, "HSET __keyferry_checkpoint:task v x");
+    look(&target.url(), 1).fails(Item::TargetData);
+    let () = ask(&target, "REPLICAOF 127.0.0.1 1");
+    look(&target.url(), 1).fails(Item::TargetRole);
+    let real = start("redis-7.0");
+    let old = fake::start(&real, vec![fake::with("redis_version", "2.8.0")]);
+    look(&old, 1).fails(Item::VersionPair);
+    let node = Server::builder("redis-7.0").arg("cluster-enabled yes").start().unwrap();
+    look(&node.url(), 1).fails(Item::Cluster);
+    let without = Server::builder("redis-5.0").arg("rename-command RESTORE \"\"").start().unwrap();
+    assert!(look(&without.url(), 1).fails(Item::Commands).contains("RESTORE"));
+    look("redis://127.0.0.1:1", 1).fails(Item::TargetConnection);
+}

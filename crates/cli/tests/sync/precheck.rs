@@ -139,3 +139,34 @@ fn check_as_json_and_text() {
     // Nothing is left behind.
     assert_eq!((source.keys().unwrap(), target.keys().unwrap()), (0, 1));
 }
+
+#[test]
+fn a_dump_file_is_checked_against_its_target() {
+    let (source, target) = pair("redis-7.0");
+    keyferry_testkit::data::fill_strings(&source.url(), 20_000, 200, 1).unwrap();
+    let () = ask(&source, 0, "SAVE");
+    let file = format!("file:{}", source.dir().join("dump.rdb").display());
+    let json = |args: &[&str]| {
+        let output = check(&file, &target.url(), &[&["--output", "json"], args].concat());
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), report)
+    };
+    let (code, report) = json(&[]);
+    assert_eq!((code, &report["passed"], &report["skipped"]), (0, &9.into(), &11.into()), "{report}");
+    target.config_set("maxmemory", "3mb").unwrap();
+    let run = |args: &[&str]| sync(&file, &target.url()).args(args).spawn().unwrap().wait_exit(LONG).unwrap();
+    let exit = run(&[]);
+    assert_fails(&exit, 3, "CFG-0010");
+    assert!(exit.stderr.contains("memory-headroom: "), "{}", exit.stderr);
+    assert_eq!(target.keys().unwrap(), 0, "nothing was written");
+    assert_eq!(json(&[]).0, 3);
+    assert_fails(&run(&["--skip", "memory-headroom"]), 1, "TGT-0015");
+    target.config_set("maxmemory", "0").unwrap();
+    // What was loaded until then is there.
+    assert_eq!(json(&[]).0, 3);
+    assert_fails(&run(&[]), 3, "TGT-0012");
+    let exit = run(&["--on-conflict", "replace"]);
+    assert_eq!(exit.code(), 0, "{}", exit.stderr);
+    differences(&source, &target).assert_equal();
+    assert_eq!(check("file:/no/such/file", &target.url(), &[]).status.code(), Some(2));
+}

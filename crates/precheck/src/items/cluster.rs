@@ -5,15 +5,23 @@
 use keyferry_model::{ErrorKind, Side};
 
 use crate::{
+    Source,
     facts::Facts,
     report::{Checked, Verdict},
 };
 
 pub(super) fn check(facts: &mut Facts<'_>) -> Checked {
     let one_database = facts.request.objects.databases().is_some_and(|databases| databases.len() == 1);
-    let (source, target) = facts.both()?;
+    let sides = match facts.request.source {
+        Source::Server(_) => {
+            let (source, target) = facts.both()?;
+            vec![(Side::Source, &*source), (Side::Target, &*target)]
+        }
+        Source::File(_) => vec![(Side::Target, &*facts.target()?)],
+    };
+    let several = sides.iter().any(|(side, server)| *side == Side::Source && server.keys(|db| db > 0) > 0);
     let mut hidden = None;
-    for (side, server) in [(Side::Source, &*source), (Side::Target, &*target)] {
+    for (side, server) in sides {
         let mode = server.field("redis_mode");
         if mode == Some("sentinel") {
             let reason = format!("the {side} is a Sentinel, which holds no data");
@@ -22,7 +30,7 @@ pub(super) fn check(facts: &mut Facts<'_>) -> Checked {
         match server.field("cluster_enabled") {
             Some("1") => {
                 let mut reason = format!("the {side} is a node of a cluster");
-                if side == Side::Target && !one_database && source.keys(|db| db > 0) > 0 {
+                if side == Side::Target && !one_database && several {
                     reason.push_str(", which has one database, and the source uses several");
                 }
                 let verdict = Verdict::failed(reason, ErrorKind::Cluster(side).policy().remedy);

@@ -7,9 +7,9 @@ use keyferry_model::{OnConflict, Side};
 use keyferry_net::Value;
 
 use crate::{
-    Item,
+    Item, Source,
     facts::Facts,
-    needed::{OF_SOURCE, OF_STREAM, OF_TARGET},
+    needed::{OF_FILE, OF_SOURCE, OF_STREAM, OF_TARGET, OF_VALUES},
     report::{Checked, Verdict},
     server::Server,
 };
@@ -24,13 +24,23 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
         true => &[],
         false => OF_SOURCE.as_slice(),
     };
-    let (source, target) = facts.both()?;
-    let mut of_target = OF_TARGET.to_vec();
+    let file = matches!(facts.request.source, Source::File(_));
+    let mut of_target = if file { OF_FILE.to_vec() } else { OF_TARGET.to_vec() };
     if clear {
         of_target.push(if one { "FLUSHDB" } else { "FLUSHALL" });
     }
+    let mut sides = Vec::new();
+    let target = match file {
+        true => facts.target()?,
+        false => {
+            let (source, target) = facts.both()?;
+            sides.push((Side::Source, source, of_source));
+            target
+        }
+    };
+    sides.push((Side::Target, &mut *target, &of_target));
     let mut hidden = Vec::new();
-    for (side, server, names) in [(Side::Source, &mut *source, of_source), (Side::Target, &mut *target, &of_target)] {
+    for (side, server, names) in sides {
         match missing(server, names).await {
             Ok(missing) if !missing.is_empty() => {
                 let reason = format!("the {side} does not know {}", missing.join(", "));
@@ -44,13 +54,18 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
         return Ok(Verdict::warning(hidden.join("; "), "allow +command on both sides to know, or go without"));
     }
     let version = target.version.redis;
-    let of_stream: Vec<&str> = OF_STREAM.iter().filter(|(_, since)| version >= *since).map(|(name, _)| *name).collect();
-    match missing(target, &of_stream).await {
+    let wanted = if file { OF_VALUES.as_slice() } else { &OF_STREAM };
+    let wanted: Vec<&str> = wanted.iter().filter(|(_, since)| version >= *since).map(|(name, _)| *name).collect();
+    match missing(target, &wanted).await {
         Ok(missing) if !missing.is_empty() => {
             let what = missing.join(", ");
-            let reason = format!("the target does not know {what}: such a write of the source would stop the task");
+            let reason = match file {
+                true => format!("the target does not know {what}: a value that needs it would stop the task"),
+                false => format!("the target does not know {what}: such a write of the source would stop the task"),
+            };
             Ok(Verdict::warning(reason, REMEDY).with("side", "target").with("missing", missing))
         }
+        _ if file => Ok(Verdict::passed("the target knows the commands that are needed")),
         _ => Ok(Verdict::passed("both sides know the commands that are needed")),
     }
 }

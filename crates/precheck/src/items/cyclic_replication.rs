@@ -24,8 +24,9 @@ const HISTORY: std::ops::Range<usize> = 88..128;
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     let request = facts.request;
+    let source_at = facts.source_at()?;
     let (source, target) = facts.both()?;
-    if let Some(why) = linked(source, target, request.source, request.target) {
+    if let Some(why) = linked(source, target, source_at, request.target) {
         return Ok(Verdict::failed(why, ErrorKind::SameInstance.policy().remedy));
     }
     let likely = request.reverse_tasks.iter().map(String::as_str).chain([request.task]);

@@ -1,5 +1,5 @@
 //! The data fits into the target's memory: what the source uses for the chosen databases, by their share of its keys,
-//! against what the target has left.
+//! against what the target has left. Of a dump file its size, which is less than what it takes in memory.
 //!
 //! Failed: it cannot fit under the target's limit. Warning: it takes more than four fifths of what is left, or more than
 //! the machine of a target without a limit has left, or a side does not tell.
@@ -8,6 +8,7 @@ use keyferry_model::OnConflict;
 
 use super::target_eviction::max_memory;
 use crate::{
+    Source,
     facts::Facts,
     report::{Checked, Verdict, size},
 };
@@ -19,11 +20,15 @@ const COMFORT: f64 = 0.8;
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     let (objects, on_conflict) = (facts.request.objects, facts.request.on_conflict);
     let (chosen, of_target) = (facts.chosen(), facts.chosen_of_target());
-    let (source, target) = facts.both()?;
     let hidden = |what: &str| Verdict::warning(format!("{what}, so nothing is known"), REMEDY);
-    let Some(need) = source.data_bytes(chosen) else {
+    let need = match facts.request.source {
+        Source::Server(_) => facts.both()?.0.data_bytes(chosen),
+        Source::File(bytes) => Some(bytes),
+    };
+    let Some(need) = need else {
         return Ok(hidden("the source does not tell its used_memory"));
     };
+    let target = facts.target()?;
     let (Some(used), Some(held)) = (target.number("used_memory"), target.data_bytes(of_target)) else {
         return Ok(hidden("the target does not tell its used_memory"));
     };

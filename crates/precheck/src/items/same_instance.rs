@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) fn check(facts: &mut Facts<'_>) -> Checked {
     let same = {
-        let (source, target) = (facts.request.source, facts.request.target);
+        let (source, target) = (facts.source_at()?, facts.request.target);
         source.host.eq_ignore_ascii_case(&target.host) && source.port == target.port
     };
     let (source, target) = facts.both()?;

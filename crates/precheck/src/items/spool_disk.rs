@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use crate::{
+    Source,
     facts::Facts,
     report::{Checked, Verdict, size},
 };
@@ -17,6 +18,9 @@ const REMEDY: &str = "choose a larger disk with --state-dir, or another --spool-
 
 pub(super) fn check(facts: &mut Facts<'_>) -> Checked {
     let (dir, asked) = (facts.request.spool_dir, facts.request.spool_limit);
+    if let Source::File(_) = facts.request.source {
+        return Err(Verdict::skipped("a dump file does not go through the spool"));
+    }
     let chosen = facts.chosen();
     let unusable = |why: String| Verdict::failed(why, "choose a directory that this user may write with --state-dir");
     let free = free(dir).map_err(|e| unusable(format!("the state directory cannot be used: {e}")))?;

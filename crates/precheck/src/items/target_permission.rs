@@ -7,8 +7,9 @@
 use keyferry_model::{ErrorKind, Side};
 
 use crate::{
+    Source,
     facts::Facts,
-    needed::{OF_STREAM, POSITION},
+    needed::{OF_FILE, OF_STREAM, OF_VALUES, POSITION},
     probe,
     report::{Checked, Verdict},
     server::Server,
@@ -19,19 +20,24 @@ const KEY: &[u8] = b"keyferry-precheck";
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     let position = [POSITION, facts.request.task.as_bytes()].concat();
+    let file = matches!(facts.request.source, Source::File(_));
     let target = facts.target()?;
     let remedy = ErrorKind::Permission(Side::Target).policy().remedy;
     let fails = |what: &str, why: &str| Verdict::failed(format!("{what} is refused: {why}"), remedy);
     // It cannot be queued; the end of the transaction behind it takes it back.
-    if let Err(why) = target.ask(&[b"WATCH", &position]).await
+    if !file
+        && let Err(why) = target.ask(&[b"WATCH", &position]).await
         && why.contains("NOPERM")
     {
         return Ok(fails("WATCH", &why).with("refused", vec!["WATCH"]));
     }
-    let of_task = of_task(&position);
+    let mut of_task = of_task(&position);
+    if file {
+        of_task.retain(|command| command.first().is_some_and(|name| OF_FILE.iter().any(|n| n.as_bytes() == *name)));
+    }
     let answers = match probe::queue(target, &of_task).await {
         Ok(answers) => answers,
-        Err(why) if why.contains("NOPERM") => return Ok(fails("MULTI", &why).with("refused", vec!["MULTI"])),
+        Err(why) if why.contains("NOPERM") && !file => return Ok(fails("MULTI", &why).with("refused", vec!["MULTI"])),
         Err(why) => {
             let reason = format!("the rights cannot be known without writing: {why}");
             return Ok(Verdict::warning(reason, "check the rights of the target's user"));
@@ -40,29 +46,30 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     if let Some((refused, why)) = refused(&of_task, &answers).next() {
         return Ok(fails(&refused, &why).with("refused", vec![refused]));
     }
-    let exec = exec_alone(target).await;
-    if let Err(why) = exec
+    if !file
+        && let Err(why) = exec_alone(target).await
         && why.contains("NOPERM")
     {
         return Ok(fails("EXEC", &why).with("refused", vec!["EXEC"]));
     }
-    let of_stream = of_stream(target);
-    let answers = match probe::queue(target, &of_stream).await {
+    let of_data = of_data(target, if file { &OF_VALUES } else { &OF_STREAM });
+    let answers = match probe::queue(target, &of_data).await {
         Ok(answers) => answers,
         Err(why) => {
             let reason = format!("not all rights can be known without writing: {why}");
             return Ok(Verdict::warning(reason, "check the rights of the target's user"));
         }
     };
-    let refused: Vec<(String, String)> = refused(&of_stream, &answers).collect();
+    let refused: Vec<(String, String)> = refused(&of_data, &answers).collect();
     let Some((first, why)) = refused.first() else {
-        let tried = of_task.len() + of_stream.len() + 3;
+        let tried = of_task.len() + of_data.len() + if file { 0 } else { 3 };
         return Ok(Verdict::passed(format!("the user may run all of {tried} commands")).with("tried", tried));
     };
+    let data = if file { "a value" } else { "a write" };
     let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
     let reason = match refused.len() {
-        1 => format!("{first} is refused: {why}; a write of that kind would stop the task"),
-        n => format!("{n} commands are refused, such as {first}: {why}; a write of that kind would stop the task"),
+        1 => format!("{first} is refused: {why}; {data} of that kind would stop the task"),
+        n => format!("{n} commands are refused, such as {first}: {why}; {data} of that kind would stop the task"),
     };
     Ok(Verdict::warning(reason, remedy).with("refused", names))
 }
@@ -84,9 +91,9 @@ fn of_task(position: &[u8]) -> Vec<Vec<&[u8]>> {
     ]
 }
 
-/// What is queued of a stream. Commands that empty a database are not sent, not even so.
-fn of_stream(target: &Server) -> Vec<Vec<&'static [u8]>> {
-    let known = OF_STREAM.iter().filter(|(name, since)| !name.starts_with("FLUSH") && target.version.redis >= *since);
+/// What is queued of what data needs. Commands that empty a database are not sent, not even so.
+fn of_data(target: &Server, names: &[(&'static str, (u32, u32, u32))]) -> Vec<Vec<&'static [u8]>> {
+    let known = names.iter().filter(|(name, since)| !name.starts_with("FLUSH") && target.version.redis >= *since);
     let words = |name: &'static str| -> Vec<&'static [u8]> {
         let rest: &[&[u8]] = match name {
             "APPEND" | "RPUSH" | "SADD" | "SREM" | "HDEL" | "PFADD" | "PUBLISH" | "RENAME" => &[KEY],
@@ -94,6 +101,7 @@ fn of_stream(target: &Server) -> Vec<Vec<&'static [u8]>> {
             "SETRANGE" => &[b"0", b"x"],
             "ZADD" => &[b"1", b"x"],
             "XADD" => &[b"*", b"f", b"v"],
+            "HMSET" => &[b"f", b"v"],
             _ => &[],
         };
         [&[name.as_bytes(), KEY], rest].concat()
