@@ -111,9 +111,26 @@ impl ChosenArgs {
     }
 }
 
+/// A rule, as an option, of the way back, where there is one: databases change sides.
+pub(crate) fn turned(rule: &str) -> String {
+    let Some(databases) = rule.strip_prefix("--db ") else { return rule.to_owned() };
+    let turn = |part: &str| part.split_once(':').map_or_else(|| part.to_owned(), |(from, to)| format!("{to}:{from}"));
+    format!("--db {}", databases.split(',').map(turn).collect::<Vec<_>>().join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rules_of_the_way_back() {
+        let of = |db: &str| DataArgs { db: vec![db.into()], key: vec!["--db 1:2".into()], ..DataArgs::default() };
+        let (there, back) = (of("0,3:5"), of("0,5:3"));
+        let turned: Vec<String> = there.rules(None).iter().map(|rule| turned(rule)).collect();
+        assert_eq!(turned, ["--db 0,5:3", "--key --db 1:2"]);
+        assert_eq!((back.rules(None), back.objects(None).ok()), (turned, there.objects(None).unwrap().reversed()));
+        assert_eq!(super::turned(&there.rules(Some((3, 5)))[0]), "--db 5:3");
+    }
 
     #[test]
     fn options_and_urls_together() {

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::SyncArgs,
     check::{BeforeStart, LEFT_TO_SYNC, SHORT_SAMPLE},
+    chosen::turned,
     control::Server,
     history::{Entry, History, Settings},
     logging,
@@ -146,13 +147,13 @@ fn sync(args: &SyncArgs, stats: &mut Arc<Stats>, reporter: &Reporter) -> Result<
             if stop.is_cancelled() {
                 return Ok(outcome);
             }
-            let turned = reversed(server, &target);
+            let ends = reversed(server, &target);
             let odd = || Error::new(ErrorKind::Internal, "turn round: the rules have no inverse");
             spec = spec.reversed().ok_or_else(odd)?;
-            tracing::info!(task = spec.task, source = %turned.0, target = %turned.1, "the other direction begins");
+            tracing::info!(task = spec.task, source = %ends.0, target = %ends.1, "the other direction begins");
             lock = TaskLock::take(Some(lock.dir()), &spec.task)?;
-            (source, target, goes_on) = (Source::Server(turned.0), turned.1, true);
-            rules.iter_mut().for_each(|rule| rule.push_str(" (the other way round)"));
+            (source, target, goes_on) = (Source::Server(ends.0), ends.1, true);
+            rules.iter_mut().for_each(|rule| *rule = turned(rule));
             reporter.turn(stats);
             *stats = Arc::new(Stats::default());
             if let Ok(mut running) = running.lock() {

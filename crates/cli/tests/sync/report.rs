@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{
     control::{talk, task},
+    reverse::{cut_over, wait_in_step},
     *,
 };
 
@@ -27,13 +28,17 @@ fn succeeds(program: &str, args: &[&str]) {
     assert!(done.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&done.stderr));
 }
 
-/// `keyferry report --task NAME` into `dir/out`.
+/// `keyferry report --task t` into `dir/out`.
 fn report(dir: &Path, more: &[&str]) -> Value {
+    report_of("t", dir, more)
+}
+
+fn report_of(task: &str, dir: &Path, more: &[&str]) -> Value {
     let out = dir.join("out");
     fs::create_dir_all(&out).unwrap();
-    let done = talk("report", "t", dir, &[&["--output-dir", out.to_str().unwrap()], more].concat());
+    let done = talk("report", task, dir, &[&["--output-dir", out.to_str().unwrap()], more].concat());
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    serde_json::from_slice(&fs::read(out.join("t.report.json")).unwrap()).unwrap()
+    serde_json::from_slice(&fs::read(out.join(format!("{task}.report.json"))).unwrap()).unwrap()
 }
 
 /// What a command answers to each key of a database.
@@ -306,6 +311,32 @@ fn only_what_was_written_is_counted() {
         assert!(!fs::read_to_string(&file).unwrap().contains("secret-word"), "{}", file.display());
     }
     assert!(!dir.path().join("out/t.report.json.sig").exists());
+}
+
+#[test]
+fn a_task_that_was_turned_round_gets_a_verdict() {
+    let (old, new) = pair("redis-7.0");
+    let dir = tempfile::tempdir().unwrap();
+    let () = ask(&old, 0, "SET k:1 v");
+    let () = ask(&old, 0, "SET other v");
+    let rules = |db| ["--db", db, "--key-prefix", "k:"];
+    let run = task(&old, &new.url(), dir.path()).args(rules("0:3")).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    cut_over(&run, "t", dir.path(), &["--reverse"]);
+    wait_in_step(&run, "t-reverse", dir.path());
+    let compare = |rules: &[&str], code: i32| {
+        let (dir, urls) = (dir.path().to_str().unwrap(), [new.url(), old.url()]);
+        let common = ["compare", &urls[0], &urls[1], "--task", "t-reverse", "--state-dir", dir];
+        let done = run_keyferry(&[&common[..], rules].concat());
+        assert_eq!(done.status.code(), Some(code), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    // By other rules it says nothing of the task.
+    compare(&["--db", "3"], 1);
+    assert_eq!(report_of("t-reverse", dir.path(), &[])["differences"]["equal"], Value::Null);
+    compare(&rules("3:0"), 0);
+    let report = report_of("t-reverse", dir.path(), &[]);
+    assert_eq!(report["settings"]["rules"], serde_json::json!(["--db 3:0", "--key-prefix k:"]));
+    assert_eq!(report["differences"], serde_json::json!({"equal": true, "left": 0, "repaired": 0}), "{report:#}");
 }
 
 #[test]
