@@ -86,6 +86,12 @@ mod tests {
     use super::*;
     use crate::history::{Entry, History};
 
+    /// All of it is in the file.
+    fn note(history: &History, entries: impl IntoIterator<Item = Entry>) {
+        entries.into_iter().for_each(|entry| history.note(entry));
+        history.finish();
+    }
+
     fn copied(offset: u64) -> Entry {
         Entry::Copied { offset }
     }
@@ -103,7 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = &files(dir.path(), "t")[0];
         let history = History::open(dir.path(), "t");
-        (0..3).for_each(|n| history.note(copied(n)));
+        note(&history, (0..3).map(copied));
         let whole = std::fs::read(path).unwrap();
         let last = whole.len() - whole.iter().rev().skip(1).position(|&b| b == b'\n').unwrap() - 1;
         for cut in last..whole.len() {
@@ -114,7 +120,7 @@ mod tests {
             assert_eq!(offsets(&lines), there, "cut at {cut}");
             assert_eq!(lines.unreadable, u64::from(cut > last && cut < whole.len() - 1));
             // The next process writes behind it.
-            History::open(dir.path(), "t").note(copied(9));
+            note(&History::open(dir.path(), "t"), [copied(9)]);
             let lines = read(dir.path(), "t").unwrap();
             assert_eq!(offsets(&lines), [&there[..], &[9]].concat(), "behind {cut}");
         }
@@ -125,7 +131,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = &files(dir.path(), "t")[0];
         let history = History::open(dir.path(), "t");
-        (0..4).for_each(|n| history.note(copied(n)));
+        note(&history, (0..4).map(copied));
         assert_eq!(missing(read(dir.path(), "t").unwrap().lines.iter()), 0);
         let text = std::fs::read_to_string(path).unwrap();
         let kept: Vec<&str> = text.lines().filter(|line| !line.contains("\"n\":2,")).collect();
@@ -141,10 +147,10 @@ mod tests {
         let history = History::open(dir.path(), "t");
         let rule = "x".repeat(1 << 20);
         let entry = || Entry::CutoverUndone { code: String::new(), error: rule.clone() };
-        (0..7).for_each(|_| history.note(entry()));
+        note(&history, (0..7).map(|_| entry()));
         let cut = |line: &Line| matches!(line.entry, Entry::Cut);
         assert!(!read(dir.path(), "t").unwrap().lines.iter().any(cut), "nothing is gone yet");
-        (0..5).for_each(|_| history.note(entry()));
+        note(&history, (0..5).map(|_| entry()));
         let len = |path| std::fs::metadata(path).unwrap().len();
         assert!(len(&new) < 6 << 20 && len(&old) < 6 << 20, "{} {}", len(&new), len(&old));
         let lines = read(dir.path(), "t").unwrap();
@@ -158,7 +164,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [new, old] = files(dir.path(), "t");
         let history = History::open(dir.path(), "t");
-        (0..3).for_each(|n| history.note(copied(n)));
+        note(&history, (0..3).map(copied));
         std::fs::hard_link(new, old).unwrap();
         assert_eq!(offsets(&read(dir.path(), "t").unwrap()), [0, 1, 2]);
     }

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, OpenOptions},
     hash::{BuildHasher as _, RandomState},
-    io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -19,67 +20,39 @@ use keyferry_net::Endpoint;
 use serde_json::Value;
 use tokio::time::sleep;
 
-use super::{Entry, Line, Moved, entry::Ended, files};
+use super::{Entry, Line, Moved, disk::Disk, entry::Ended, files};
 use crate::{args::running_task, sync::default_task, task_lock::state_dir};
 
-/// A file with more than this is full.
-const FULL: u64 = 4 << 20;
 /// Lost connections of one process that are told one by one; all are counted.
 const RETRIES: u64 = 1000;
 /// Characters of an error's text.
 const TEXT: usize = 1000;
+/// For how long the stream waits, at most, until a line is in the file by which keys are counted. A disk that is in order takes
+/// it in far less than a millisecond.
+const COUNTED: Duration = Duration::from_millis(100);
+/// For how long the end of a process waits until all lines are in the file.
+const LAST: Duration = Duration::from_secs(5);
 /// How often it is looked whether both sides are in step.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// Writes lines of one process.
 pub(crate) struct History {
-    files: [PathBuf; 2],
-    run: String,
+    numbers: Arc<Numbers>,
+    disk: Disk,
     /// In Unix milliseconds.
     opened: u64,
-    next: AtomicU64,
     retries: AtomicU64,
     in_step: AtomicBool,
-    failed: AtomicBool,
 }
 
-impl History {
-    /// Of a task, in its state directory, which has to be there.
-    pub(crate) fn open(dir: &Path, task: &str) -> Self {
-        let run = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
-        Self {
-            files: files(dir, task),
-            run,
-            opened: now(),
-            next: AtomicU64::new(0),
-            retries: AtomicU64::new(0),
-            in_step: AtomicBool::new(false),
-            failed: AtomicBool::new(false),
-        }
-    }
+/// Numbers the lines of one process.
+struct Numbers {
+    run: String,
+    next: AtomicU64,
+}
 
-    /// Adds a line. What hinders it is said once in the log.
-    pub(crate) fn note(&self, entry: Entry) {
-        if let Err(e) = self.write(entry)
-            && !self.failed.swap(true, Relaxed)
-        {
-            let path = self.files[0].display();
-            tracing::warn!(error = %e, %path, "the history of the task, of which keyferry report is made, cannot be written");
-        }
-    }
-
-    fn write(&self, entry: Entry) -> io::Result<()> {
-        let [new, old] = &self.files;
-        let mut bytes = self.line(entry)?;
-        if fs::metadata(new).is_ok_and(|file| file.len() > FULL) {
-            if old.exists() {
-                bytes.extend(self.line(Entry::Cut)?);
-            }
-            fs::rename(new, old)?;
-        }
-        OpenOptions::new().create(true).append(true).mode(0o600).open(new)?.write_all(&bytes)
-    }
-
+impl Numbers {
+    /// The bytes of the next line.
     fn line(&self, entry: Entry) -> io::Result<Vec<u8>> {
         let line = Line { at: now(), run: self.run.clone(), n: self.next.fetch_add(1, Relaxed), entry };
         let mut bytes = vec![b'\n'];
@@ -87,12 +60,50 @@ impl History {
         bytes.push(b'\n');
         Ok(bytes)
     }
+}
+
+impl History {
+    /// Of a task, in its state directory, which has to be there.
+    pub(crate) fn open(dir: &Path, task: &str) -> Self {
+        let run = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
+        let numbers = Arc::new(Numbers { run, next: AtomicU64::new(0) });
+        let cut = {
+            let numbers = Arc::clone(&numbers);
+            move || numbers.line(Entry::Cut)
+        };
+        Self {
+            numbers,
+            disk: Disk::open(files(dir, task), cut),
+            opened: now(),
+            retries: AtomicU64::new(0),
+            in_step: AtomicBool::new(false),
+        }
+    }
+
+    /// Adds a line, which is written later. What hinders it is said once in the log, and shows in the numbers of the lines.
+    pub(crate) fn note(&self, entry: Entry) {
+        // All entries can be written as JSON; one that could not would be missing.
+        if let Ok(line) = self.numbers.line(entry) {
+            self.disk.write(line);
+        }
+    }
+
+    /// Waits until what was noted is in the file, for a few seconds at most: the process is about to end.
+    pub(crate) fn finish(&self) {
+        self.disk.wait(LAST);
+    }
 
     /// Takes what the engine tells.
     pub(crate) fn on_event(&self, event: Event<'_>) {
         if matches!(event, Event::Begun(begun) if !begun.copied) || matches!(event, Event::FellBack) {
             self.in_step.store(false, Relaxed);
         }
+        // A position behind what these count may be on its way as soon as they are told: of a process that is killed then, they
+        // have to be there. A disk that stands still holds up the first one only.
+        let counted = matches!(
+            event,
+            Event::Begun(_) | Event::Read { .. } | Event::ReadAll { .. } | Event::Copied { .. } | Event::FellBack
+        );
         self.note(match event {
             Event::Begun(begun) => Entry::Begun {
                 copy: begun.copy,
@@ -120,6 +131,9 @@ impl History {
                 Entry::CutoverUndone { code: error.kind().policy().code.into(), error: text(error) }
             }
         });
+        if counted && !self.disk.is_stuck() {
+            self.disk.wait(COUNTED);
+        }
     }
 
     fn retrying(&self, side: Option<String>, error: Option<String>) {
@@ -140,7 +154,7 @@ impl History {
         }
     }
 
-    /// The last line of the process that runs the task.
+    /// The last line of the process that runs the task; waits until it is in the file.
     pub(crate) fn ended(&self, result: &Result<Outcome>, stats: &Stats) {
         let progress = stats.progress(&stats.mark());
         let offset = progress.applied_offset;
@@ -165,6 +179,7 @@ impl History {
             retries: self.retries.load(Relaxed),
             unsupported: stats.unsupported().into_iter().collect::<BTreeMap<_, _>>(),
         }));
+        self.finish();
     }
 
     /// Keeps what a comparison has found, which began when this was opened. `options`: how deep it has looked; `rules`: at
@@ -173,6 +188,7 @@ impl History {
         let result = serde_json::from_str(result).unwrap_or(Value::Null);
         let [source, target] = sides.map(ToString::to_string);
         self.note(Entry::Compared { begun: self.opened, source, target, options, rules, result });
+        self.finish();
     }
 }
 
@@ -240,6 +256,7 @@ mod tests {
         let noted = |event| {
             history.in_step.store(true, Relaxed);
             history.on_event(event);
+            history.finish();
             let before = read(dir.path(), "t").unwrap().lines.len();
             history.ended(&Ok(Outcome::Synced), &Stats::default());
             let lines = read(dir.path(), "t").unwrap().lines;

@@ -14,6 +14,8 @@ mod content;
 mod date;
 mod files;
 mod html;
+#[cfg(test)]
+mod killed;
 mod seal;
 
 use std::{path::Path, process::ExitCode};
