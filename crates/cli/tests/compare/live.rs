@@ -46,7 +46,7 @@ fn a_target_that_restarts_is_waited_for() {
     command.args(["--rounds", "1", "--rate", "10000"]).stdout(std::process::Stdio::piped());
     let child = process::Supervised::spawn(command, false).unwrap();
     let mut stdout = child.with_child(|child| child.stdout.take()).unwrap();
-    is_asked(&target, 3);
+    is_asked(&target, "mget", 3);
     target.restart().unwrap();
     let status = child.wait(LONG).unwrap();
     let mut text = String::new();
@@ -66,7 +66,7 @@ fn a_target_that_stays_away_is_an_error() {
     command.args(["--rate", "5000"]).stdout(std::process::Stdio::piped());
     let child = process::Supervised::spawn(command, false).unwrap();
     let mut stdout = child.with_child(|child| child.stdout.take()).unwrap();
-    is_asked(&target, 2);
+    is_asked(&target, "mget", 2);
     target.kill_9();
     let status = child.wait(LONG).unwrap();
     let mut text = String::new();

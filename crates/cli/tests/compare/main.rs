@@ -110,12 +110,12 @@ fn run(server: &Server, db: u32, commands: &[&str]) {
     }
 }
 
-/// Waits until a server has been asked for so many batches of strings.
-fn is_asked(server: &Server, batches: u64) {
+/// Waits until a server has run a command so many times.
+fn is_asked(server: &Server, command: &str, times: u64) {
     let calls = || {
         let stats = server.info("commandstats").unwrap();
-        let calls = stats.get("cmdstat_mget")?.strip_prefix("calls=")?.split(',').next()?;
+        let calls = stats.get(&format!("cmdstat_{command}"))?.strip_prefix("calls=")?.split(',').next()?;
         calls.parse::<u64>().ok()
     };
-    keyferry_testkit::wait_until("a comparison is under way", LONG, || calls().is_some_and(|n| n >= batches)).unwrap();
+    keyferry_testkit::wait_until("a comparison is under way", LONG, || calls().is_some_and(|n| n >= times)).unwrap();
 }

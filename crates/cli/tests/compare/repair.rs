@@ -93,3 +93,55 @@ fn a_large_value_is_copied_whole() {
     compare(&source, &target, &["--repair"]).assert_equal();
     oracle_says_equal(&source, &target);
 }
+
+/// Values that the target cannot read as they are, so that they are built there by commands: lists and hashes, which say in
+/// each element which of both they are.
+fn fill(server: &Server, word: &str, list: usize, fields: usize) {
+    let mut conn = server.conn().unwrap();
+    for i in 0..400 {
+        let mut pipe = redis::pipe();
+        pipe.cmd("DEL").arg(format!("l:{i}")).arg(format!("h:{i}"));
+        pipe.cmd("RPUSH").arg(format!("l:{i}")).arg(vec![word; list]);
+        let fields: Vec<(String, &str)> = (0..fields).map(|n| (format!("f{n}"), word)).collect();
+        pipe.cmd("HMSET").arg(format!("h:{i}")).arg(fields);
+        pipe.exec(&mut conn).unwrap();
+    }
+}
+
+/// How many values are those of the source. Each one is that or the target's old one, as a whole.
+fn whole(target: &Server) -> usize {
+    let mut conn = target.conn().unwrap();
+    let mut new = 0;
+    for i in 0..400 {
+        let mut pipe = redis::pipe();
+        pipe.cmd("LRANGE").arg(format!("l:{i}")).arg(0).arg(-1).cmd("HVALS").arg(format!("h:{i}"));
+        let values: (Vec<String>, Vec<String>) = pipe.query(&mut conn).unwrap();
+        for (value, len) in [(values.0, 600), (values.1, 100)] {
+            let is_new = value.len() == len && value.iter().all(|word| word == "new");
+            assert!(is_new || value == vec!["old"; 10], "{} elements in key {i}", value.len());
+            new += usize::from(is_new);
+        }
+    }
+    new
+}
+
+#[test]
+fn a_repair_that_is_killed_leaves_no_value_in_part() {
+    let (source, target) = (Server::start("redis-7.2").unwrap(), Server::start("redis-5.0").unwrap());
+    fill(&source, "new", 600, 100);
+    for transactions in [1, 250, 500] {
+        fill(&target, "old", 10, 10);
+        run(&target, 0, &["CONFIG RESETSTAT"]);
+        let mut command = command(&source.url(), &target.url());
+        command.args(["--repair", "--rounds", "1", "--rate", "2000"]);
+        let child = process::Supervised::spawn(command, false).unwrap();
+        is_asked(&target, "exec", transactions);
+        assert!(child.status().unwrap().is_none(), "it is to be killed in the middle");
+        child.kill();
+        let new = whole(&target);
+        assert!((1..800).contains(&new), "{new} of 800 are repaired");
+    }
+    compare(&source, &target, &["--repair"]).assert_equal();
+    assert_eq!(whole(&target), 800);
+    oracle_says_equal(&source, &target);
+}

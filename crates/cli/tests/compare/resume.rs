@@ -10,7 +10,7 @@ fn killed(source: &Server, target: &Server, file: &str) {
     command.args(["--store", file, "--rate", "20000", "--rounds", "1"]);
     let child = process::Supervised::spawn(command, false).unwrap();
     // Four workers have one batch each under way.
-    is_asked(source, 12);
+    is_asked(source, "mget", 12);
     assert!(child.status().unwrap().is_none(), "it is to be killed in the middle");
     child.kill();
 }
