@@ -1,6 +1,6 @@
 //! The table of key positions in `keyferry-keyspace`, held to what real servers say of their commands.
 
-use std::{collections::HashMap, thread};
+use std::collections::HashMap;
 
 use keyferry_keyspace::{
     keys::{Access, NoKeys, keys},
@@ -9,29 +9,9 @@ use keyferry_keyspace::{
 use keyferry_testkit::{
     Server,
     families::{COMMANDS, EMPTYING, FAMILIES, Known},
+    server::faults_on_each,
 };
 use redis::{Connection, RedisResult, Value, cmd, from_redis_value_ref};
-
-const SERVERS: [&str; 18] = [
-    "redis-2.8",
-    "redis-3.0",
-    "redis-3.2",
-    "redis-4.0",
-    "redis-5.0",
-    "redis-6.0",
-    "redis-6.2",
-    "redis-7.0",
-    "redis-7.2",
-    "redis-7.4",
-    "redis-8.0",
-    "redis-8.2",
-    "redis-8.6",
-    "redict-7.3",
-    "valkey-8.0",
-    "valkey-8.1",
-    "valkey-9.0",
-    "valkey-9.1",
-];
 
 /// Where servers say less than they do, with the last version that does: the keys of these are known from their code.
 const UNDERSTATED: [(&str, (u32, u32)); 4] =
@@ -39,10 +19,7 @@ const UNDERSTATED: [(&str, (u32, u32)); 4] =
 
 #[test]
 fn every_write_command_is_in_the_table_with_its_keys() {
-    let faults: Vec<String> = thread::scope(|scope| {
-        let threads = SERVERS.map(|name| scope.spawn(|| faults_of(&Server::start(name).unwrap())));
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
+    let faults = faults_on_each(faults_of);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 

@@ -1,13 +1,13 @@
 //! A server in front of a real one, which gives other answers to some commands.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufReader, Write as _},
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
 };
 
-use keyferry_testkit::Server;
+use keyferry_testkit::{Server, wire::read_command};
 use redis::{ConnectionLike as _, Value};
 
 /// What is done with a command that begins with these words.
@@ -50,7 +50,7 @@ fn serve(mut stream: TcpStream, real: &str, rules: &Rules) -> Option<()> {
     let mut input = BufReader::new(stream.try_clone().ok()?);
     let mut real = redis::Client::open(real).ok()?.get_connection().ok()?;
     loop {
-        let words = command(&mut input)?;
+        let words = read_command(&mut input)?;
         let line = words.iter().map(|w| String::from_utf8_lossy(w)).collect::<Vec<_>>().join(" ").to_uppercase();
         let mut out = Vec::new();
         let mut rules = rules.iter().filter(|(begin, _)| line.starts_with(begin)).peekable();
@@ -97,21 +97,4 @@ fn encode(out: &mut Vec<u8>, value: &Value) {
         }
         _ => out.extend_from_slice(b"$-1\r\n"),
     }
-}
-
-fn command(input: &mut BufReader<TcpStream>) -> Option<Vec<Vec<u8>>> {
-    let mut line = String::new();
-    input.read_line(&mut line).ok()?;
-    let count: usize = line.trim().strip_prefix('*')?.parse().ok()?;
-    (0..count)
-        .map(|_| {
-            let mut line = String::new();
-            input.read_line(&mut line).ok()?;
-            let len: usize = line.trim().strip_prefix('$')?.parse().ok()?;
-            let mut word = vec![0; len + 2];
-            input.read_exact(&mut word).ok()?;
-            word.truncate(len);
-            Some(word)
-        })
-        .collect()
 }

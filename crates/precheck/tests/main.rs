@@ -125,12 +125,7 @@ fn pair(version: &str) -> (Server, Server) {
 
 /// One command, its words between blanks.
 fn ask<T: FromRedisValue>(server: &Server, words: &str) -> T {
-    let mut words = words.split(' ');
-    let mut command = cmd(words.next().unwrap());
-    words.for_each(|word| {
-        command.arg(word);
-    });
-    command.query(&mut server.conn().unwrap()).unwrap()
+    server.ask(0, words).unwrap()
 }
 
 /// A user beside the default one, by its URL.

@@ -20,28 +20,14 @@ pub use losses::Losses;
 use crate::{
     Server, data,
     families::{EMPTYING, FAMILIES, Form, Runner, Trail, serve_waiting},
+    server,
 };
 
-/// All servers that can be both source and target.
-pub const SERVERS: [&str; 17] = [
-    "redis-3.0",
-    "redis-3.2",
-    "redis-4.0",
-    "redis-5.0",
-    "redis-6.0",
-    "redis-6.2",
-    "redis-7.0",
-    "redis-7.2",
-    "redis-7.4",
-    "redis-8.0",
-    "redis-8.2",
-    "redis-8.6",
-    "redict-7.3",
-    "valkey-8.0",
-    "valkey-8.1",
-    "valkey-9.0",
-    "valkey-9.1",
-];
+/// All servers that can be both source and target: the oldest one cannot be a target.
+pub const SERVERS: &[&str] = match server::SERVERS.split_first() {
+    Some((_, others)) => others,
+    None => &[],
+};
 
 /// Bounds each wait of a cell; many of them share few processors.
 const PATIENCE: Duration = Duration::from_secs(90);

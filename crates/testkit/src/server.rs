@@ -11,6 +11,7 @@
 mod builder;
 mod catalog;
 mod console;
+mod every;
 mod files;
 
 use std::{
@@ -22,6 +23,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 pub use builder::{Builder, Tls};
 pub use catalog::{Version, program, servers_dir};
+pub use every::{SERVERS, faults_on_each};
 use files::Folder;
 
 use crate::{
@@ -108,6 +110,20 @@ impl Server {
             .with_context(|| format!("connect to {} at {}", self.version, self.address()))?;
         conn.set_read_timeout(Some(REPLY_TIMEOUT))?;
         Ok(conn)
+    }
+
+    /// What it answers, in one database, to a command whose words stand between blanks.
+    pub fn ask<T: redis::FromRedisValue>(&self, db: u32, words: &str) -> Result<T> {
+        let mut conn = self.conn()?;
+        if db != 0 {
+            redis::cmd("SELECT").arg(db).exec(&mut conn)?;
+        }
+        let mut words = words.split(' ');
+        let mut command = redis::cmd(words.next().unwrap_or_default());
+        words.for_each(|word| {
+            command.arg(word);
+        });
+        Ok(command.query(&mut conn)?)
     }
 
     /// Sets one configuration parameter of the running server.

@@ -14,6 +14,24 @@ use redis::{ConnectionAddr, IntoConnectionInfo};
 /// Bytes collected before they are written. Large enough that a write holds some thousands of small commands.
 const FLUSH_AT: usize = 256 * 1024;
 
+/// The next command that a client has sent; `None` at the end, and where there is none.
+pub fn read_command(input: &mut impl BufRead) -> Option<Vec<Vec<u8>>> {
+    let mut line = String::new();
+    input.read_line(&mut line).ok()?;
+    let count: usize = line.trim().strip_prefix('*')?.parse().ok()?;
+    (0..count)
+        .map(|_| {
+            let mut line = String::new();
+            input.read_line(&mut line).ok()?;
+            let len: usize = line.trim().strip_prefix('$')?.parse().ok()?;
+            let mut word = vec![0; len + 2];
+            input.read_exact(&mut word).ok()?;
+            word.truncate(len);
+            Some(word)
+        })
+        .collect()
+}
+
 /// A connection on which commands are collected, sent in bulk, and their replies counted.
 #[derive(Debug)]
 pub struct Wire {

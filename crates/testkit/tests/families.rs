@@ -1,40 +1,14 @@
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    thread,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyferry_testkit::{
     Server,
     families::{COMMANDS, EMPTYING, FAMILIES, Form, Known, OPTIONS, Runner, serve_waiting},
+    server::{SERVERS, faults_on_each},
 };
-
-const SERVERS: [&str; 18] = [
-    "redis-2.8",
-    "redis-3.0",
-    "redis-3.2",
-    "redis-4.0",
-    "redis-5.0",
-    "redis-6.0",
-    "redis-6.2",
-    "redis-7.0",
-    "redis-7.2",
-    "redis-7.4",
-    "redis-8.0",
-    "redis-8.2",
-    "redis-8.6",
-    "redict-7.3",
-    "valkey-8.0",
-    "valkey-8.1",
-    "valkey-9.0",
-    "valkey-9.1",
-];
 
 /// Does the work for each server; the faults of all of them are shown together.
 fn on_all(work: impl Fn(&Server) -> Vec<String> + Sync) {
-    let faults: Vec<String> = thread::scope(|scope| {
-        let threads = SERVERS.map(|name| scope.spawn(|| work(&Server::start(name).unwrap())));
-        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
-    });
+    let faults = faults_on_each(work);
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 

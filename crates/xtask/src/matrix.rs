@@ -57,7 +57,7 @@ fn chosen(names: &[String]) -> Result<Vec<&'static str>> {
     if let Some(unknown) = names.iter().find(|name| !SERVERS.contains(&name.as_str())) {
         bail!("{unknown} is not in the matrix, which has: {}", SERVERS.join(" "));
     }
-    Ok(SERVERS.into_iter().filter(|name| names.is_empty() || names.iter().any(|chosen| chosen == name)).collect())
+    Ok(SERVERS.iter().copied().filter(|name| names.is_empty() || names.iter().any(|chosen| chosen == name)).collect())
 }
 
 /// Runs the rows, several at once.

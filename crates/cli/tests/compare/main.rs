@@ -93,14 +93,7 @@ fn copy(source: &Server, target: &Server, args: &[&str]) {
 
 /// One command in one database.
 fn ask<T: FromRedisValue>(server: &Server, db: u32, words: &str) -> T {
-    let mut conn = server.conn().unwrap();
-    cmd("SELECT").arg(db).exec(&mut conn).unwrap();
-    let mut words = words.split(' ');
-    let mut command = cmd(words.next().unwrap());
-    words.for_each(|w| {
-        command.arg(w);
-    });
-    command.query(&mut conn).unwrap()
+    server.ask(db, words).unwrap()
 }
 
 /// The same commands, whose answers do not matter.

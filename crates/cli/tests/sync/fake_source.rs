@@ -1,11 +1,13 @@
 //! A source that answers the handshake as a server does and then sends whatever a test wants it to send.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufReader, Write as _},
     net::{TcpListener, TcpStream},
     sync::Arc,
     thread,
 };
+
+use keyferry_testkit::wire::read_command;
 
 /// Listens until the test ends; its threads end with the process.
 pub(crate) struct FakeSource {
@@ -36,8 +38,8 @@ impl FakeSource {
 fn serve(mut stream: TcpStream, payload: &[u8]) -> Option<()> {
     let mut input = BufReader::new(stream.try_clone().ok()?);
     loop {
-        let words = command(&mut input)?;
-        match words.first()?.to_ascii_uppercase().as_str() {
+        let words = read_command(&mut input)?;
+        match String::from_utf8_lossy(words.first()?).to_ascii_uppercase().as_str() {
             "PING" => stream.write_all(b"+PONG\r\n").ok()?,
             "INFO" => {
                 let text = "redis_version:7.0.15\r\nrun_id:fake\r\nrole:master\r\nmaster_repl_offset:1000\r\n";
@@ -53,21 +55,4 @@ fn serve(mut stream: TcpStream, payload: &[u8]) -> Option<()> {
             _ => stream.write_all(b"+OK\r\n").ok()?,
         }
     }
-}
-
-fn command(input: &mut BufReader<TcpStream>) -> Option<Vec<String>> {
-    let mut line = String::new();
-    input.read_line(&mut line).ok()?;
-    let count: usize = line.trim().strip_prefix('*')?.parse().ok()?;
-    (0..count)
-        .map(|_| {
-            let mut line = String::new();
-            input.read_line(&mut line).ok()?;
-            let len: usize = line.trim().strip_prefix('$')?.parse().ok()?;
-            let mut word = vec![0; len + 2];
-            input.read_exact(&mut word).ok()?;
-            word.truncate(len);
-            String::from_utf8(word).ok()
-        })
-        .collect()
 }

@@ -68,14 +68,7 @@ fn keys(target: &Server, db: u32) -> usize {
 
 /// One command in one database.
 fn ask<T: FromRedisValue>(server: &Server, db: u32, words: &str) -> T {
-    let mut conn = server.conn().unwrap();
-    cmd("SELECT").arg(db).exec(&mut conn).unwrap();
-    let mut words = words.split(' ');
-    let mut command = cmd(words.next().unwrap());
-    words.for_each(|w| {
-        command.arg(w);
-    });
-    command.query(&mut conn).unwrap()
+    server.ask(db, words).unwrap()
 }
 
 /// Ends with exit code `code`, and the user sees `error_code` and a remedy.

@@ -12,15 +12,8 @@ use crate::{asker::Batch, deadline::Deadline};
 
 /// The type of the value in a payload; `None` when it cannot be told.
 pub(super) fn kind(payload: &[u8]) -> Option<Kind> {
-    Some(match dump::verify(payload).ok()?.0.group() {
-        Group::String => Kind::String,
-        Group::List => Kind::List,
-        Group::Set => Kind::Set,
-        Group::Zset => Kind::SortedSet,
-        Group::Hash => Kind::Hash,
-        Group::Stream => Kind::Stream,
-        Group::Module => Kind::Module,
-    })
+    // Both name types as TYPE does.
+    Kind::parse(dump::verify(payload).ok()?.0.group().name().as_bytes())
 }
 
 /// Appends the commands that put the value under `key`, and gives their number; the reason when the target cannot hold it, and
@@ -103,4 +96,21 @@ fn abilities(server: &ServerVersion) -> Target {
         _ => Target::redis(small(server.redis.0), small(server.redis.1)),
     };
     Target { unlink: server.unlink(), ..target }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_in_a_payload_has_a_type() {
+        // A string, a list, a set, a sorted set, a hash, a stream, and a value of a module, in this order.
+        for (byte, expected) in [0, 1, 2, 3, 4, 15, 7].into_iter().zip(Kind::ALL) {
+            let value = ValueType::from_byte(byte, keyferry_rdb::Magic::Redis).unwrap();
+            assert_eq!(Kind::parse(value.group().name().as_bytes()), Some(expected), "{value:?}");
+        }
+        let mut payload = Vec::new();
+        dump::write(&mut payload, ValueType::STRING, b"\x01a", 9);
+        assert_eq!((kind(&payload), kind(b"none")), (Some(Kind::String), None));
+    }
 }

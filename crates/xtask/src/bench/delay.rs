@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use keyferry_testkit::{Keyferry, Rng, Server, process::Signal, wire::Wire};
+use keyferry_testkit::{Rng, Server, wire::Wire};
 use serde::Serialize;
 
 use super::{STRING, largest, mark, median, pair, usage};
@@ -63,20 +63,10 @@ pub(super) fn measure(binary: &Path, runs: u32, seconds: u64) -> Result<Figures>
         natives.push(follow(&source, &target, groups)?);
 
         let (source, target) = pair()?;
-        let state = tempfile::tempdir()?;
-        let keyferry = Keyferry::sync(binary, &source.url(), &target.url())
-            .args(["--log-level", "warn", "--state-dir"])
-            .arg(state.path())
-            .spawn()?;
-        keyferry.wait_for(Duration::from_secs(60), |progress| progress.in_step)?;
-        let before = usage::of(keyferry.pid())?;
-        ours.push(follow(&source, &target, groups)?);
-        let after = usage::of(keyferry.pid())?;
-        cpu.push(after.cpu_seconds - before.cpu_seconds);
-        rss.push(after.peak_rss_mib);
-        keyferry.signal(Signal::TERM)?;
-        let exit = keyferry.wait_exit(Duration::from_secs(10))?;
-        ensure!(exit.code() == 130, "keyferry ended with {}: {}", exit.status, exit.stderr);
+        let (done, used) = usage::while_following(binary, &source, &target, || follow(&source, &target, groups))?;
+        ours.push(done);
+        cpu.push(used.cpu_seconds);
+        rss.push(used.peak_rss_mib);
         for (name, delay) in [("native", &natives[natives.len() - 1]), ("ours", &ours[ours.len() - 1])] {
             println!(
                 "delay {run}/{runs}: {name} p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms at {:.0} writes/s",

@@ -1,12 +1,9 @@
 //! Following a burst of writes.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Instant};
 
 use anyhow::{Result, ensure};
-use keyferry_testkit::{Keyferry, Server, data, process::Signal};
+use keyferry_testkit::{Server, data};
 use serde::Serialize;
 
 use super::{STRING, largest, mark, median, pair, usage};
@@ -47,20 +44,11 @@ pub(super) fn measure(binary: &Path, runs: u32, commands: u64) -> Result<Figures
 
         let (source, target) = pair()?;
         data::fill_strings(&source.url(), 1_000, STRING, 1)?;
-        let state = tempfile::tempdir()?;
-        let keyferry = Keyferry::sync(binary, &source.url(), &target.url())
-            .args(["--log-level", "warn", "--state-dir"])
-            .arg(state.path())
-            .spawn()?;
-        keyferry.wait_for(Duration::from_secs(60), |progress| progress.in_step)?;
-        let before = usage::of(keyferry.pid())?;
-        ours.push(burst(&source, &target, commands, u64::from(run))?);
-        let after = usage::of(keyferry.pid())?;
-        cpu.push(after.cpu_seconds - before.cpu_seconds);
-        rss.push(after.peak_rss_mib);
-        keyferry.signal(Signal::TERM)?;
-        let exit = keyferry.wait_exit(Duration::from_secs(10))?;
-        ensure!(exit.code() == 130, "keyferry ended with {}: {}", exit.status, exit.stderr);
+        let (done, used) =
+            usage::while_following(binary, &source, &target, || burst(&source, &target, commands, u64::from(run)))?;
+        ours.push(done);
+        cpu.push(used.cpu_seconds);
+        rss.push(used.peak_rss_mib);
         // A task that was interrupted keeps its position there.
         ensure!(source.keys()? + 1 == target.keys()?, "the target holds another number of keys");
         let (native, ours) = (&natives[natives.len() - 1], &ours[ours.len() - 1]);

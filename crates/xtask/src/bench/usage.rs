@@ -1,9 +1,9 @@
 //! What a child process has used.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use anyhow::{Context, Result};
-use keyferry_testkit::{Keyferry, wait};
+use anyhow::{Context, Result, ensure};
+use keyferry_testkit::{Keyferry, Server, process::Signal, wait};
 
 use crate::stop;
 
@@ -38,6 +38,30 @@ pub(super) fn of(pid: u32) -> Result<Usage> {
     // Its own times are the 14th and 15th field.
     let cpu_seconds = cpu_seconds(&format!("/proc/{pid}/stat"), 14)?;
     Ok(Usage { cpu_seconds, peak_rss_mib: peak_kib as f64 / 1024.0 })
+}
+
+/// Does the work while the product follows, from when both sides are in step; gives the result, what the product has used
+/// meanwhile, and its peak of memory from its start on.
+pub(super) fn while_following<T>(
+    binary: &Path,
+    source: &Server,
+    target: &Server,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Usage)> {
+    let state = tempfile::tempdir()?;
+    let keyferry = Keyferry::sync(binary, &source.url(), &target.url())
+        .args(["--log-level", "warn", "--state-dir"])
+        .arg(state.path())
+        .spawn()?;
+    keyferry.wait_for(Duration::from_secs(60), |progress| progress.in_step)?;
+    let before = of(keyferry.pid())?;
+    let done = work()?;
+    let after = of(keyferry.pid())?;
+    keyferry.signal(Signal::TERM)?;
+    let exit = keyferry.wait_exit(Duration::from_secs(10))?;
+    ensure!(exit.code() == 130, "keyferry ended with {}: {}", exit.status, exit.stderr);
+    let cpu_seconds = after.cpu_seconds - before.cpu_seconds;
+    Ok((done, Usage { cpu_seconds, peak_rss_mib: after.peak_rss_mib }))
 }
 
 /// `VmHWM` of a process status, in KiB.
