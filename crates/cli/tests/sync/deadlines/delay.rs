@@ -34,6 +34,20 @@ fn keep_alive(source: &Server, done: &AtomicBool) {
     }
 }
 
+/// Does the work while keys are renewed. It gives the process that follows in the end, which then gets all of them without
+/// a deadline.
+fn while_renewed(source: &Server, work: impl FnOnce() -> Keyferry) {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let renewing = scope.spawn(|| keep_alive(source, &done));
+        let ends = Ends(&done);
+        let run = work();
+        drop(ends);
+        renewing.join().unwrap();
+        persist(source, &run);
+    });
+}
+
 fn fill(source: &Server) {
     let mut conn = source.conn().unwrap();
     let mut pipe = redis::pipe();
@@ -57,6 +71,11 @@ fn flood(source: &Server) {
 
 fn is_held(target: &Server, key: &str) -> bool {
     ask::<i64>(target, 0, &format!("PTTL {key}")) > HELD_MS
+}
+
+/// Deadlines are held: those that nobody touches, and those that are renewed.
+fn wait_until_held(target: &Server) {
+    wait_until("deadlines are held", LONG, || is_held(target, "long:7") && is_held(target, "renewed:7")).unwrap();
 }
 
 /// Nothing is missing, nothing is held, and all deadlines are what they are to be. The keys no longer expire.
@@ -87,10 +106,7 @@ fn a_slow_target_loses_no_key(from: &str, to: &str) {
     source.config_set("client-output-buffer-limit", "slave 0 0 0").unwrap();
     let proxy = Proxy::start(&target.address()).unwrap();
     fill(&source);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let renewing = scope.spawn(|| keep_alive(&source, &done));
-        let ends = Ends(&done);
+    while_renewed(&source, || {
         let run = sync(&source.url(), &proxy.url()).args(GRACE).spawn().unwrap();
         run.wait_for(LONG, |p| p.in_step).unwrap();
         proxy.limit(5_000_000);
@@ -102,9 +118,7 @@ fn a_slow_target_loses_no_key(from: &str, to: &str) {
         run.wait_for(LONG, |p| p.last_error.as_ref().is_some_and(|e| e.starts_with("TGT-0009"))).unwrap();
         proxy.limit(0);
         run.wait_for(LONG, |p| p.in_step).unwrap();
-        drop(ends);
-        renewing.join().unwrap();
-        persist(&source, &run);
+        run
     });
     assert_right(&source, &target);
 }
@@ -130,10 +144,7 @@ fn a_cut_source_link_loses_no_key() {
     let (source, target) = pair("redis-7.0");
     let proxy = Proxy::start(&source.address()).unwrap();
     fill(&source);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let renewing = scope.spawn(|| keep_alive(&source, &done));
-        let ends = Ends(&done);
+    while_renewed(&source, || {
         let run = sync(&proxy.url(), &target.url()).args(GRACE).spawn().unwrap();
         run.wait_for(LONG, |p| p.in_step).unwrap();
         proxy.refuse(true);
@@ -144,15 +155,13 @@ fn a_cut_source_link_loses_no_key() {
             pipe.cmd("SET").arg(format!("large:{n}")).arg(vec![b'x'; 50_000]);
         }
         pipe.exec(&mut source.conn().unwrap()).unwrap();
-        wait_until("deadlines are held", LONG, || is_held(&target, "long:7") && is_held(&target, "renewed:7")).unwrap();
+        wait_until_held(&target);
         assert_eq!(ask::<u64>(&target, 0, "EXISTS large:0"), 0, "a part of a transaction");
         run.wait_for(LONG, |p| p.phase == "retrying").unwrap();
         run.wait_for(LONG, |p| p.delay_seconds > Some(6.0)).unwrap();
         proxy.heal();
         run.wait_for(LONG, |p| p.phase == "incremental" && p.in_step).unwrap();
-        drop(ends);
-        renewing.join().unwrap();
-        persist(&source, &run);
+        run
     });
     assert_right(&source, &target);
 }
@@ -246,24 +255,19 @@ fn a_start_without_the_source_loses_no_key() {
         let task = format!("without-{}", source.port());
         sync(&proxy.url(), &target.url()).args(GRACE).args(["--task", &task]).spawn().unwrap()
     };
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let renewing = scope.spawn(|| keep_alive(&source, &done));
-        let ends = Ends(&done);
+    while_renewed(&source, || {
         let run = task();
         run.wait_for(LONG, |p| p.in_step).unwrap();
         run.kill_9();
         run.wait_exit(LONG).unwrap();
         proxy.refuse(true);
         let run = task();
-        wait_until("deadlines are held", LONG, || is_held(&target, "long:7") && is_held(&target, "renewed:7")).unwrap();
+        wait_until_held(&target);
         // The time without the source is what this test is about.
         std::thread::sleep(Duration::from_secs(6));
         proxy.heal();
         run.wait_for(LONG, |p| p.in_step).unwrap();
-        drop(ends);
-        renewing.join().unwrap();
-        persist(&source, &run);
+        run
     });
     assert_right(&source, &target);
 }
@@ -314,22 +318,17 @@ fn a_process_that_dies_while_holding_leaves_nothing_held() {
         let task = format!("holding-{}", source.port());
         sync(&proxy.url(), &target.url()).args(GRACE).args(["--task", &task]).spawn().unwrap()
     };
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let renewing = scope.spawn(|| keep_alive(&source, &done));
-        let ends = Ends(&done);
+    while_renewed(&source, || {
         let run = task();
         run.wait_for(LONG, |p| p.in_step).unwrap();
         proxy.refuse(true);
         proxy.cut();
-        wait_until("deadlines are held", LONG, || is_held(&target, "long:7") && is_held(&target, "renewed:7")).unwrap();
+        wait_until_held(&target);
         run.kill_9();
         proxy.heal();
         let run = task();
         run.wait_for(LONG, |p| p.in_step).unwrap();
-        drop(ends);
-        renewing.join().unwrap();
-        persist(&source, &run);
+        run
     });
     assert_right(&source, &target);
 }
