@@ -239,11 +239,25 @@ impl OfComparison {
 
 #[cfg(test)]
 mod tests {
+    use std::{process::Command, time::Instant};
+
     use keyferry_engine::Begun;
     use keyferry_keyspace::ServerVersion;
 
     use super::*;
     use crate::history::read;
+
+    /// Nobody reads what is written, so that no line ever comes to its end.
+    #[test]
+    fn a_disk_that_stands_still_is_waited_for_once() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Command::new("mkfifo").arg(dir.path().join("t.history")).status().unwrap().success());
+        let history = History::open(dir.path(), "t");
+        let begun = Instant::now();
+        (0..200).for_each(|offset| history.on_event(Event::Copied { offset }));
+        assert!(begun.elapsed() >= COUNTED && begun.elapsed() < COUNTED * 100, "{:?}", begun.elapsed());
+        assert!(history.disk.is_stuck());
+    }
 
     #[test]
     fn both_sides_are_in_step_again_behind_each_copy() {
