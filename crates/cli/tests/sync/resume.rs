@@ -37,6 +37,19 @@ fn count_up(source: &Server, from: u64, to: u64) {
     }
 }
 
+/// Waits until all of the snapshot is in the files of the spool: what is not there is gone with the process.
+fn snapshot_on_disk(source: &Server) {
+    keyferry_testkit::wait_until("the source has sent all", LONG, || {
+        source.info("replication").unwrap().get("slave0").is_some_and(|s| s.contains("state=online"))
+    })
+    .unwrap();
+    // Some of it may still be on its way. The heads of files and records take more than the answers in front of it.
+    let sent: u64 = source.info("stats").unwrap()["total_net_repl_output_bytes"].parse().unwrap();
+    let spool = format!("{}/resume-{}.spool", env!("CARGO_TARGET_TMPDIR"), source.port());
+    let files = || std::fs::read_dir(&spool).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>();
+    keyferry_testkit::wait_until("all of it is on the disk", LONG, || files() >= sent).unwrap();
+}
+
 #[test]
 fn a_killed_process_goes_on_in_the_stream() {
     let (source, target) = pair("redis-7.0");
@@ -67,16 +80,13 @@ fn a_killed_process_goes_on_in_the_middle_of_the_copy() {
     let proxy = Proxy::start(&target.address()).unwrap();
     proxy.limit(1_500_000);
     let mut keys = 0;
-    for _ in 0..3 {
+    for round in 0..3 {
         let run = task(&source, &proxy.url()).spawn().unwrap();
         let last = run.wait_for(LONG, |p| p.phase == "full_sync" && p.keys > keys + 3000).unwrap();
         keys = last.keys;
-        // All of the snapshot has to be in the spool: what is not there is gone with the link.
-        run.wait_for(LONG, |_| source.info("replication").unwrap()["connected_slaves"] == "1").unwrap();
-        keyferry_testkit::wait_until("the source has sent all", LONG, || {
-            source.info("replication").unwrap().get("slave0").is_some_and(|s| s.contains("state=online"))
-        })
-        .unwrap();
+        if round == 0 {
+            snapshot_on_disk(&source);
+        }
         run.kill_9();
         run.wait_exit(LONG).unwrap();
     }
