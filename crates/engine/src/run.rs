@@ -318,7 +318,7 @@ impl Task<'_> {
             false => Outcome::Copied,
         };
         // Nothing is left to go on with.
-        if !self.forget(epoch.get(), &mut None, None, stop).await? {
+        if !self.forget(epoch.get(), &mut None, None, async || Ok(()), stop).await? {
             return Ok(Some(Outcome::Interrupted));
         }
         failpoint("task-forgotten");

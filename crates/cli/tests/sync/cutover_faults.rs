@@ -47,11 +47,12 @@ impl Case {
     }
 
     /// Cuts over; `break_it` is called at the place.
-    fn cut_over(&self, args: &[&str], break_it: impl FnOnce(&Self)) -> Said {
+    fn cut_over(&mut self, args: &[&str], break_it: impl FnOnce(&mut Self)) -> Said {
+        let dir = self.dir.path().to_owned();
         thread::scope(|scope| {
-            let asked = scope.spawn(|| {
+            let asked = scope.spawn(move || {
                 let args = [&["--source-pause", "3s", "--timeout", "10s"], args].concat();
-                talk("cutover", "t", self.dir.path(), &args)
+                talk("cutover", "t", &dir, &args)
             });
             let path = format!("/proc/{}/stat", self.run.pid());
             let stopped = || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
@@ -67,6 +68,11 @@ impl Case {
     /// It was undone: the writers go on at the source, the task follows them, and another cut-over is done.
     fn goes_on(&self, counter: Counter, said: &Said) {
         assert!(!said.done && said.words.contains("error CTL-0004: "), "{}", said.words);
+        self.follows(counter);
+    }
+
+    fn follows(&self, counter: Counter) {
+        counter.send_to(&self.old);
         counter.wait_for(1000);
         [&self.to_old, &self.to_new].into_iter().for_each(Proxy::heal);
         let answered = counter.stop();
@@ -95,7 +101,7 @@ fn what_breaks_in_a_cut_over() {
     thread::scope(|scope| {
         let cases = [
             scope.spawn(|| {
-                let case = Case::start("source-paused");
+                let mut case = Case::start("source-paused");
                 let counter = Counter::start(&case.old);
                 counter.wait_for(100);
                 let said = case.cut_over(&[], |case| gone(&case.to_old));
@@ -104,7 +110,7 @@ fn what_breaks_in_a_cut_over() {
                 case.goes_on(counter, &said);
             }),
             scope.spawn(|| {
-                let case = Case::start("source-paused");
+                let mut case = Case::start("source-paused");
                 let counter = Counter::start(&case.old);
                 counter.wait_for(100);
                 let said = case.cut_over(&[], |case| gone(&case.to_new));
@@ -113,7 +119,7 @@ fn what_breaks_in_a_cut_over() {
             }),
             scope.spawn(|| {
                 // Nobody writes: the next bytes of the source are its answer to the pause.
-                let case = Case::start("before-pause");
+                let mut case = Case::start("before-pause");
                 let said = case.cut_over(&[], |case| case.to_old.cut_after_way(Way::ToClient, Some(0)));
                 assert!(said.words.contains("writes are allowed at the source"), "{}", said.words);
                 let asked = case.old.info("commandstats").unwrap();
@@ -121,35 +127,89 @@ fn what_breaks_in_a_cut_over() {
                 case.goes_on(Counter::start(&case.old), &said);
             }),
             scope.spawn(|| {
-                let case = Case::start("drained");
+                let mut case = Case::start("drained");
                 let counter = Counter::start(&case.old);
                 counter.wait_for(100);
                 let said = case.cut_over(&[], |case| gone(&case.to_new));
                 case.goes_on(counter, &said);
             }),
             scope.spawn(|| {
-                let case = Case::start("turn-marked");
+                let mut case = Case::start("turn-marked");
                 let counter = Counter::start(&case.old);
                 counter.wait_for(100);
                 let said = case.cut_over(&["--reverse"], |case| gone(&case.to_new));
                 case.goes_on(counter, &said);
             }),
-            scope.spawn(a_source_that_is_gone_at_the_last_step),
+            scope.spawn(|| {
+                // The same data, and another history: nobody could follow it from the turn on.
+                let mut case = Case::start("turn-marked");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                let said = case.cut_over(&["--reverse"], |case| {
+                    write(&case.new, "SAVE");
+                    case.new.restart().unwrap();
+                });
+                case.goes_on(counter, &said);
+            }),
+            scope.spawn(a_target_that_runs_the_last_step_late),
+            scope.spawn(|| {
+                let mut case = Case::start("drained");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                let said = case.cut_over(&[], |case| gone(&case.to_old));
+                case.goes_on(counter, &said);
+            }),
+            scope.spawn(|| a_source_that_is_started_again("drained")),
+            scope.spawn(|| a_source_that_is_started_again("turned")),
+            scope.spawn(a_source_that_is_gone_behind_the_last_step),
         ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
 }
 
+/// It does nothing: the source takes writes again by then.
+fn a_target_that_runs_the_last_step_late() {
+    let mut case = Case::start("before-promote");
+    let counter = Counter::start(&case.old);
+    counter.wait_for(100);
+    let said = case.cut_over(&[], |case| case.new.stop_signal().unwrap());
+    assert!(!said.done && said.words.contains("error CTL-0005: "), "{}", said.words);
+    // The pause has ended by itself.
+    counter.wait_for(1000);
+    case.new.cont_signal().unwrap();
+    case.follows(counter);
+}
+
+/// Its pause is over with it. Before the last step nothing comes of it; behind that, it is said.
+fn a_source_that_is_started_again(place: &str) {
+    let mut case = Case::start(place);
+    write(&case.old, "SET before 1");
+    let said = case.cut_over(&["--output", "json"], |case| {
+        write(&case.old, "SAVE");
+        case.old.restart().unwrap();
+        if place == "turned" {
+            write(&case.old, "INCR lost");
+        }
+    });
+    if place == "drained" {
+        assert!(said.words.contains("it was started again"), "{}", said.words);
+        case.goes_on(Counter::start(&case.old), &said);
+    } else {
+        assert!(said.done && said.words.contains("\"source_changed\":\"it was started again"), "{}", said.words);
+        assert_eq!(ask::<Option<u64>>(&case.new, 0, "GET lost"), None);
+    }
+}
+
 /// All that it had is on the target: the target is the place to write, and the way back begins when the old side is there again.
-fn a_source_that_is_gone_at_the_last_step() {
-    let case = Case::start("drained");
+fn a_source_that_is_gone_behind_the_last_step() {
+    let mut case = Case::start("turned");
     let counter = Counter::start(&case.old);
     counter.wait_for(100);
     let said = case.cut_over(&["--reverse"], |case| gone(&case.to_old));
     assert!(said.done && said.words.contains("write to the target now"), "{}", said.words);
+    assert!(said.words.contains("the source has changed meanwhile: it cannot be asked"), "{}", said.words);
     assert!(case.run.stderr().contains("the old side is not ready for the way back"), "{}", case.run.stderr());
-    // Its writers could not be sent away.
-    let _: u64 = ask(&case.old, 0, "CLIENT KILL TYPE normal");
+    // Its writers were sent away before.
     counter.send_to(&case.new);
     counter.wait_for(1000);
     case.to_old.heal();
@@ -163,7 +223,7 @@ fn a_source_that_is_gone_at_the_last_step() {
 /// there stays on the new side. And nobody begins the first direction again.
 #[test]
 fn a_client_that_comes_back_to_the_old_side() {
-    let case = Case::start("source-released");
+    let mut case = Case::start("source-released");
     write(&case.old, "MSET removed 1 late 1");
     let said = case.cut_over(&["--reverse"], |case| {
         write(&case.old, "INCR late");

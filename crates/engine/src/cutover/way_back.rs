@@ -35,7 +35,7 @@ use crate::{
     begin::{Task, reversed},
     checks,
     source::{self, Attached, Report},
-    target::{Checkpoint, Flags, LogId, Turn, ask, checkpoint, lift, try_out},
+    target::{Checkpoint, Flags, LogId, Turn, ask, checkpoint, lift, run_of, try_out},
 };
 
 /// For how long the writes of the target are watched, to say how long its backlog lasts.
@@ -137,6 +137,7 @@ impl WayBack {
         let odd = || Error::new(ErrorKind::CheckpointChanged, "find the turn: the target has no position of the task");
         let found = place.read(&mut conn).await?.ok_or_else(odd)?;
         self.stands = (found.replid, found.offset, found.source_db);
+        let run = run_of(&mut conn).await?;
         ask(&mut conn, &[b"HSET", &key, b"mark", mark.as_bytes()]).await?;
         let written = [&key, b"mark".as_slice(), mark.as_bytes()];
         let offset = self.link.until(|request| request.argc() == 4 && request.args().skip(1).eq(written)).await?;
@@ -154,7 +155,7 @@ impl WayBack {
             ..Checkpoint::BEGINNING
         };
         let stands = (found.replid, found.offset);
-        Ok(Turn { key: checkpoint::turn_key(back.place().task), db: place.db, checkpoint, stands })
+        Ok(Turn { key: checkpoint::turn_key(back.place().task), db: place.db, checkpoint, stands, run })
     }
 
     /// Behind the last step, and before anybody is told of it: sends the clients of the old side away, lets it take writes

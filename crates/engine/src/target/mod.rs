@@ -24,7 +24,7 @@ pub(crate) use hold::{held, held_field, settle_at_once};
 pub(crate) use lane::Lane;
 pub(crate) use lift::{Lifter, lift};
 pub(crate) use modules::Modules;
-pub(crate) use position::{Place, Turn};
+pub(crate) use position::{Asked, Last, Place, Turn, run_of};
 pub(crate) use rebuild::{Fed, Rebuild, decode_error, place};
 pub(crate) use refusal::ask;
 pub(crate) use restore::{Deadlines, Restore};
