@@ -280,13 +280,16 @@ impl<'a> Cutover<'a> {
             Error::new(ErrorKind::CutoverUndone, what)
         };
         // A process that dies from here on leaves word of it.
-        if !self.until(run.spec.timeout, LOOK, || stats.said_exact.load(Relaxed)).await {
+        if !self.until(run.spec.timeout, LOOK, || stats.knows_exact.load(Relaxed)).await {
             return Err(slow("no checkpoint was written"));
         }
         stats.control.lower.store(true, Relaxed);
         let since = Instant::now();
         // What the stream has written with the whole grace is found by the pass.
-        if !self.until(run.spec.timeout, LOOK, || stats.has_applied_since(since)).await {
+        if !self
+            .until(run.spec.timeout, LOOK, || stats.has_applied_since(since) && stats.knows_exact.load(Relaxed))
+            .await
+        {
             return Err(slow("what came before was not on the target"));
         }
         let pass = shift(source, target, self.facts, &spec.objects, [spec.ttl_grace, REST, spec.ttl_grace]);

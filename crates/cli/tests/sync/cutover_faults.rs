@@ -7,7 +7,7 @@ use std::{fs, thread};
 use keyferry_testkit::{Proxy, process::Signal, proxy::Way, wait_until};
 
 use super::{
-    control::talk,
+    control::{talk, task},
     reverse::{Counter, counted, wait_for_all, wait_in_step},
     *,
 };
@@ -251,4 +251,25 @@ fn a_client_that_comes_back_to_the_old_side() {
 
 fn write(server: &Server, words: &str) {
     let _: redis::Value = ask(server, 0, words);
+}
+
+/// Deadlines come closer only when the target knows that they do: a process that finds them gives them the grace.
+#[test]
+fn killed_while_what_says_so_waits_for_a_limit() {
+    let (old, new) = pair("redis-7.2");
+    let dir = tempfile::tempdir().unwrap();
+    write(&old, "SET mortal 1 EX 3600");
+    let run = task(&old, &new.url(), dir.path()).env("KEYFERRY_FAILPOINT", "grace-lowered:1").spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    // What comes behind this waits for some seconds.
+    let said = talk("limit", "t", dir.path(), &["--write-bytes", "64kb"]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    write(&old, &format!("SET large {}", "x".repeat(250_000)));
+    wait_until("it is there", LONG, || ask::<bool>(&new, 0, "EXISTS large")).unwrap();
+    let said = talk("cutover", "t", dir.path(), &[]);
+    assert!(String::from_utf8(said.stderr).unwrap().contains("error CTL-0005: "));
+    let late = || ask::<i64>(&new, 0, "PTTL mortal") - ask::<i64>(&old, 0, "PTTL mortal");
+    assert!((900..=1100).contains(&late()), "it died with one lowered: {} ms", late());
+    let _run = task(&old, &new.url(), dir.path()).spawn().unwrap();
+    wait_until("it has the grace", LONG, || (29_900..=30_100).contains(&late())).unwrap();
 }
