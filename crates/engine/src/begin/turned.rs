@@ -4,6 +4,7 @@
 //! - It becomes the position only on what was the source then, with all that it had.
 //! - It is removed there only when the target has a position. A process that dies in between leaves both, and that of the
 //!   target counts.
+//! - What this process has put there is its own, also when it was not told that it has.
 //! - No direction begins while the other one has a position.
 
 use keyferry_keyspace::info;
@@ -81,8 +82,13 @@ impl Task<'_> {
             let what = "begin where a cut-over has turned: the target is not what was the source then, or it lacks its last writes";
             return Err(Error::new(ErrorKind::Checkpoint, what));
         }
-        let checkpoint = Checkpoint { epoch: now_ms(), holder: self.holder, ..turned.checkpoint };
-        place.put(target, None, Some(&checkpoint)).await?;
+        let mut checkpoint = Checkpoint { epoch: now_ms(), holder: self.holder, ..turned.checkpoint };
+        if let Err(error) = place.put(target, None, Some(&checkpoint)).await {
+            // Its answer may be lost; or what this process has asked for before, and given up, was run only now.
+            *target = place.connect().await?;
+            let ours = |found: &Checkpoint| found.holder == self.holder && found.log == checkpoint.log;
+            checkpoint = place.read(target).await?.filter(ours).ok_or(error)?;
+        }
         failpoint("turn-adopted");
         // All that the source had written by then is there: without it, deadlines would be held until the source is asked.
         target.command(&[b"HSET", &checkpoint::key(&self.spec.task), b"t", &turned.at]).await?;
