@@ -245,7 +245,8 @@ impl Task<'_> {
         };
         let lifter = Lifter {
             source,
-            target: self.target,
+            place: self.place(),
+            epoch: &epoch,
             stats,
             objects: &spec.objects,
             grace: spec.ttl_grace,

@@ -251,3 +251,27 @@ fn killed_at(place: &str) {
     assert_eq!((positions(from), positions(to)), (vec![], vec![format!("__keyferry_checkpoint:{name}")]), "{place}");
     assert!(!run.stderr().contains("prepares a snapshot"), "{place}");
 }
+
+/// The figures of a release build: `cargo nextest run --release -p keyferry-cli --run-ignored only -E 'test(a_million)'
+/// --no-capture`.
+#[test]
+#[ignore = "a measurement with a million keys, for a release build"]
+fn a_million_deadlines_on_the_old_side() {
+    // All of them far away; all of them near.
+    for seconds in [3600, 500] {
+        let (old, new) = pair("redis-7.2");
+        let dir = tempfile::tempdir().unwrap();
+        let fill = "for i=1,10000 do redis.call('SET','k:'..ARGV[1]..':'..i,'value','EX',ARGV[2]) end";
+        let mut conn = old.conn().unwrap();
+        for n in 0..100 {
+            cmd("EVAL").arg(fill).arg(&[0, n, seconds]).exec(&mut conn).unwrap();
+        }
+        let run = task(&old, &new.url(), dir.path()).spawn().unwrap();
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        // It prints the report, with the write pause.
+        cut_over(&run, "t", dir.path(), &["--reverse", "--source-pause", "60s"]);
+        let begun = std::time::Instant::now();
+        wait_until("deadlines are lifted", LONG, || run.stderr().contains("have the grace")).unwrap();
+        println!("a million deadlines in {seconds} s: all lifted {:?} later", begun.elapsed());
+    }
+}

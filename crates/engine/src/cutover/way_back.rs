@@ -54,6 +54,8 @@ const REMOVE: &[u8] =
     if left>=0 and left<=most then return redis.call('DEL',KEYS[2]) end return 0 end \
     for i=5,#ARGV do local left=redis.call('HPTTL',KEYS[2],'FIELDS',1,ARGV[i])[1] \
     if left and left>=0 and left<=most then redis.call('HDEL',KEYS[2],ARGV[i]) end end return 1";
+/// What has more to live on the old side is lifted while the other task runs: that takes minutes at most.
+const SOON: Duration = Duration::from_secs(600);
 /// Commands that are sent together.
 const AT_ONCE: usize = 200;
 /// As long as a name of a file may be, with what stands behind it.
@@ -159,8 +161,8 @@ impl WayBack {
     }
 
     /// Behind the last step, and before anybody is told of it: sends the clients of the old side away, lets it take writes
-    /// again, and lifts its deadlines. What runs out there until it is lifted goes on the new side, too: nobody can have
-    /// renewed it.
+    /// again, and lifts those of its deadlines that are near. What runs out there until it is lifted goes on the new side, too:
+    /// nobody can have renewed it.
     ///
     /// Answers how many commands came there that neither this process nor a deadline has written: a client that was sent away
     /// and has come back. Errors: those of both sides. Then the task in the other direction does what is left of it.
@@ -187,10 +189,16 @@ impl WayBack {
             }
             false
         };
-        tokio::select! {
+        let back = Task { source: &self.source, target: &self.target, spec: &self.spec, ..task };
+        let (objects, grace) = (&self.spec.objects, self.spec.ttl_grace);
+        let lifted = tokio::select! {
             biased;
-            lifted = lift(&self.source, &self.target, &self.spec.objects, self.spec.ttl_grace, &task.stats.control) => lifted?,
+            lifted = lift(&self.source, back.place(), None, objects, [grace, SOON], &task.stats.control) => lifted?,
             result = link.until(&mut note) => return result.map(|_| 0),
+        };
+        if !lifted {
+            let what = "lift the deadlines of the old side: the other task has begun already";
+            return Err(Error::new(ErrorKind::CheckpointChanged, what));
         }
         let Report { offset: end, .. } = source::ask(&mut None, task.source, "default").await?;
         while link.offset < end {
@@ -217,11 +225,7 @@ impl WayBack {
                 return Err(conn.refused(conn.kind_of(&text), "the removal of what has run out", &text));
             }
         }
-        let mut lifted = turn.checkpoint;
-        lifted.flags.exact = false;
-        ask(&mut conn, &[b"SELECT", turn.db.to_string().as_bytes()]).await?;
-        ask(&mut conn, &[b"HSET", &turn.key, b"v", &lifted.encode()]).await?;
-        tracing::info!(gone = gone.len(), "the deadlines of the old side have the grace");
+        tracing::info!(gone = gone.len(), "what would soon run out on the old side lives longer by the grace");
         Ok(writes)
     }
 }
