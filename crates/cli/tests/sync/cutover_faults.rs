@@ -32,6 +32,11 @@ struct Said {
 impl Case {
     /// A task that stops at `place`.
     fn start(place: &str) -> Self {
+        Self::start_at(place, 1)
+    }
+
+    /// Likewise, when it comes there for the n-th time.
+    fn start_at(place: &str, n: u32) -> Self {
         let (old, new) = pair("redis-7.2");
         [&old, &new].into_iter().for_each(|server| server.config_set("repl-backlog-size", "64mb").unwrap());
         let (to_old, to_new) = (Proxy::start(&old.address()).unwrap(), Proxy::start(&new.address()).unwrap());
@@ -39,7 +44,7 @@ impl Case {
         let run = Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), &to_old.url(), &to_new.url())
             .args(["--task", "t", "--state-dir"])
             .arg(dir.path())
-            .env("KEYFERRY_FAILPOINT", format!("{place}:1:stop"))
+            .env("KEYFERRY_FAILPOINT", format!("{place}:{n}:stop"))
             .spawn()
             .unwrap();
         run.wait_for(LONG, |p| p.in_step).unwrap();
@@ -162,6 +167,8 @@ fn what_breaks_in_a_cut_over() {
             scope.spawn(|| a_source_that_is_started_again("drained")),
             scope.spawn(|| a_source_that_is_started_again("turned")),
             scope.spawn(a_source_that_is_gone_behind_the_last_step),
+            scope.spawn(a_turn_whose_adoption_is_not_answered),
+            scope.spawn(what_is_lifted_when_another_has_the_task),
         ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
@@ -217,6 +224,36 @@ fn a_source_that_is_gone_behind_the_last_step() {
     let answered = counter.stop();
     wait_for_all(&case.new, &case.old);
     assert_eq!((counted(&case.new), counted(&case.old)), (answered, answered));
+}
+
+/// The position of the other task is written, and nobody says so: it is known again, in the same go.
+fn a_turn_whose_adoption_is_not_answered() {
+    // The first one is that of the full copy.
+    let mut case = Case::start_at("before-put", 2);
+    let counter = Counter::start(&case.old);
+    counter.wait_for(100);
+    let said = case.cut_over(&["--reverse"], |case| case.to_old.cut_after_way(Way::ToClient, Some(0)));
+    assert!(said.done, "{}", said.words);
+    counter.send_to(&case.new);
+    wait_in_step(&case.run, "t-reverse", case.dir.path());
+    counter.wait_for(1000);
+    let answered = counter.stop();
+    wait_for_all(&case.new, &case.old);
+    assert_eq!((counted(&case.new), counted(&case.old)), (answered, answered));
+    let log = case.run.stderr();
+    assert!(log.contains("the task begins where a cut-over has turned") && !log.contains("WARN waiting"), "{log}");
+}
+
+/// Nothing: what a server runs when the other task has begun there may not touch what that has written.
+fn what_is_lifted_when_another_has_the_task() {
+    let mut case = Case::start("source-released");
+    write(&case.old, "SET near 1 EX 300");
+    let said = case.cut_over(&["--reverse"], |case| write(&case.old, "HSET __keyferry_checkpoint:t-reverse v another"));
+    assert!(said.done, "{}", said.words);
+    let log = case.run.stderr();
+    assert!(log.contains("the other task has begun already"), "{log}");
+    let left = [&case.old, &case.new].map(|server| ask::<i64>(server, 0, "PTTL near"));
+    assert!(left[0] < left[1], "{left:?}");
 }
 
 /// A client that was sent away comes back to the old side before anybody knows of the new one: that is seen. What it removes
