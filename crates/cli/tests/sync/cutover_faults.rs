@@ -2,7 +2,7 @@
 //!
 //! The process stops itself at a place of the cut-over, then something is broken, then it goes on.
 
-use std::{fs, thread};
+use std::{fs, sync::Arc, thread};
 
 use keyferry_testkit::{Proxy, process::Signal, proxy::Way, wait_until};
 
@@ -17,9 +17,10 @@ struct Case {
     old: Server,
     new: Server,
     to_old: Proxy,
-    to_new: Proxy,
+    to_new: Arc<Proxy>,
     dir: tempfile::TempDir,
-    run: Keyferry,
+    run: Arc<Keyferry>,
+    pause: &'static str,
 }
 
 /// What the command says.
@@ -39,7 +40,7 @@ impl Case {
     fn start_at(place: &str, n: u32) -> Self {
         let (old, new) = pair("redis-7.2");
         [&old, &new].into_iter().for_each(|server| server.config_set("repl-backlog-size", "64mb").unwrap());
-        let (to_old, to_new) = (Proxy::start(&old.address()).unwrap(), Proxy::start(&new.address()).unwrap());
+        let (to_old, to_new) = (Proxy::start(&old.address()).unwrap(), Arc::new(Proxy::start(&new.address()).unwrap()));
         let dir = tempfile::tempdir().unwrap();
         let run = Keyferry::sync(env!("CARGO_BIN_EXE_keyferry"), &to_old.url(), &to_new.url())
             .args(["--task", "t", "--state-dir"])
@@ -48,15 +49,15 @@ impl Case {
             .spawn()
             .unwrap();
         run.wait_for(LONG, |p| p.in_step).unwrap();
-        Self { old, new, to_old, to_new, dir, run }
+        Self { old, new, to_old, to_new, dir, run: Arc::new(run), pause: "3s" }
     }
 
     /// Cuts over; `break_it` is called at the place.
     fn cut_over(&mut self, args: &[&str], break_it: impl FnOnce(&mut Self)) -> Said {
-        let dir = self.dir.path().to_owned();
+        let (dir, pause) = (self.dir.path().to_owned(), self.pause);
         thread::scope(|scope| {
             let asked = scope.spawn(move || {
-                let args = [&["--source-pause", "3s", "--timeout", "10s"], args].concat();
+                let args = [&["--source-pause", pause, "--timeout", "10s"], args].concat();
                 talk("cutover", "t", &dir, &args)
             });
             let path = format!("/proc/{}/stat", self.run.pid());
@@ -79,7 +80,7 @@ impl Case {
     fn follows(&self, counter: Counter) {
         counter.send_to(&self.old);
         counter.wait_for(1000);
-        [&self.to_old, &self.to_new].into_iter().for_each(Proxy::heal);
+        [&self.to_old, &*self.to_new].into_iter().for_each(Proxy::heal);
         let answered = counter.stop();
         wait_in_step(&self.run, "t", self.dir.path());
         let mut last = String::new();
@@ -156,6 +157,18 @@ fn what_breaks_in_a_cut_over() {
                 });
                 case.goes_on(counter, &said);
             }),
+            scope.spawn(|| {
+                let mut case = Case::start("before-promote");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                // The answer to the last step.
+                let said = case.cut_over(&[], |case| case.to_new.cut_after_way(Way::ToClient, Some(0)));
+                assert!(said.done, "{}", said.words);
+                assert_eq!(counted(&case.old), counted(&case.new));
+                let _: u64 = ask(&case.old, 0, "CLIENT KILL TYPE normal");
+                counter.stop();
+            }),
+            scope.spawn(a_target_that_is_back_when_the_time_is_over),
             scope.spawn(a_target_that_runs_the_last_step_late),
             scope.spawn(|| {
                 let mut case = Case::start("drained");
@@ -172,6 +185,24 @@ fn what_breaks_in_a_cut_over() {
         ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
+}
+
+/// By then it has done the last step, or never will: nobody has to guess.
+fn a_target_that_is_back_when_the_time_is_over() {
+    let mut case = Case { pause: "6s", ..Case::start("before-promote") };
+    let counter = Counter::start(&case.old);
+    counter.wait_for(100);
+    let said = case.cut_over(&[], |case| {
+        gone(&case.to_new);
+        let (run, to_new) = (Arc::clone(&case.run), Arc::clone(&case.to_new));
+        thread::spawn(move || {
+            let asked = || run.stderr().contains("whether the task has ended is asked again");
+            wait_until("the time is over", LONG, asked).unwrap();
+            to_new.heal();
+        });
+    });
+    assert!(said.words.contains("writes are allowed at the source"), "{}", said.words);
+    case.goes_on(counter, &said);
 }
 
 /// It does nothing: the source takes writes again by then.
