@@ -252,6 +252,28 @@ fn killed_at(place: &str) {
     assert!(!run.stderr().contains("prepares a snapshot"), "{place}");
 }
 
+/// A history has no name of its own there, scripts are written to the stream in other words, and a pause is a setting.
+#[test]
+fn there_and_back_between_old_servers() {
+    let (old, new) = pair("redis-3.2");
+    let dir = tempfile::tempdir().unwrap();
+    let () = ask(&old, 0, "SET near 1 EX 300");
+    let run = task(&old, &new.url(), dir.path()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let report = cut_over(&run, "t", dir.path(), &["--reverse"]);
+    assert!(report.contains("\"late_writes\":0,\"source_changed\":null"), "{report}");
+    let late = ask::<i64>(&old, 0, "PTTL near") - ask::<i64>(&new, 0, "PTTL near");
+    assert!((29_900..=30_100).contains(&late), "it is lifted before anybody is told: {late} ms");
+    let counter = Counter::start(&new);
+    wait_in_step(&run, "t-reverse", dir.path());
+    counter.wait_for(100);
+    let answered = counter.stop();
+    wait_for_all(&new, &old);
+    assert_eq!((counted(&old), counted(&new)), (answered, answered));
+    cut_over(&run, "t-reverse", dir.path(), &[]);
+    assert_eq!((positions(&old), positions(&new)), (vec![], vec![]));
+}
+
 /// The figures of a release build: `cargo nextest run --release -p keyferry-cli --run-ignored only -E 'test(a_million)'
 /// --no-capture`.
 #[test]
