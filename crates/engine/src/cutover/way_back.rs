@@ -35,7 +35,7 @@ use crate::{
     begin::{Task, reversed},
     checks,
     source::{self, Attached, Report},
-    target::{Checkpoint, Flags, LogId, Turn, ask, checkpoint, lift, run_of, try_out},
+    target::{Checkpoint, Flags, LogId, SOON, Turn, ask, checkpoint, lift, run_of, try_out},
 };
 
 /// For how long the writes of the target are watched, to say how long its backlog lasts.
@@ -55,8 +55,6 @@ const REMOVE: &[u8] =
     if left>=0 and left<=most then return redis.call('DEL',KEYS[2]) end return 0 end \
     for i=5,#ARGV do local left=redis.call('HPTTL',KEYS[2],'FIELDS',1,ARGV[i])[1] \
     if left and left>=0 and left<=most then redis.call('HDEL',KEYS[2],ARGV[i]) end end return 1";
-/// What has more to live on the old side is lifted while the other task runs: that takes minutes at most.
-const SOON: Duration = Duration::from_secs(600);
 /// Commands that are sent together.
 const AT_ONCE: usize = 200;
 /// As long as a name of a file may be, with what stands behind it.

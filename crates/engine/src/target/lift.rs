@@ -27,6 +27,8 @@ use crate::{Control, Stats, backoff::Backoff};
 
 /// How often it is looked whether there is something to do: a target that has fallen back may have exact deadlines again.
 const LOOK: Duration = Duration::from_millis(100);
+/// What runs out within this time is lifted first: all of it takes minutes at most.
+pub(crate) const SOON: Duration = Duration::from_secs(600);
 /// Keys and fields that are looked at in one script: less than a millisecond of the target's time.
 const MOST: &[u8] = b"500";
 
@@ -106,7 +108,9 @@ impl Lifter<'_> {
                 continue;
             }
             let Self { source, place, epoch, objects, grace, stats, .. } = *self;
-            match lift(source, place, Some(epoch), objects, [grace, Duration::MAX], &stats.control).await {
+            let lift = async |near| lift(source, place, Some(epoch), objects, [grace, near], &stats.control).await;
+            // What is nearest is not to wait for all the others.
+            match async { Ok(lift(SOON).await? && lift(Duration::MAX).await?) }.await {
                 Ok(true) if self.stats.generation.get() == generation => {
                     self.stats.exact.store(false, Relaxed);
                     tracing::info!("deadlines that were on the target have the grace");
