@@ -292,9 +292,15 @@ impl Place<'_> {
     ///
     /// Errors: those of the target, also when a script may not ask for it.
     pub(crate) async fn clock(&self, conn: &mut Connection) -> Result<Option<u64>> {
-        match ask(conn, &[b"EVAL", CLOCK, b"0"]).await? {
-            Value::Int(ms) => Ok(u64::try_from(ms).ok().filter(|ms| *ms > 0)),
-            _ => Err(Error::new(ErrorKind::Protocol(Side::Target), "ask for the time: an unexpected reply")),
+        match ask(conn, &[b"EVAL", CLOCK, b"0"]).await {
+            Ok(Value::Int(ms)) => Ok(u64::try_from(ms).ok().filter(|ms| *ms > 0)),
+            // What a script is not allowed to do is said in many words.
+            Err(e) if matches!(e.kind(), ErrorKind::CommandRefused | ErrorKind::UnsupportedByTarget) => {
+                let what = "look at the target's clock in a script: its user needs +time";
+                Err(Error::new(ErrorKind::Permission(Side::Target), what).caused_by(e))
+            }
+            Err(e) => Err(e),
+            Ok(_) => Err(Error::new(ErrorKind::Protocol(Side::Target), "ask for the time: an unexpected reply")),
         }
     }
 
