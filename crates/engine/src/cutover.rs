@@ -11,7 +11,7 @@
 //!
 //! Invariants:
 //! - The position is removed only when the source was paused, was asked for its offset behind that, and all up to this offset
-//!   is on the target; and only before that pause ends.
+//!   is on the target; and only before that pause ends. Right before that it is asked whether it still is what was paused.
 //! - Deadlines are touched only while the stream is followed, never behind the last step: what clients of the target have
 //!   renewed is theirs.
 //! - Whatever ends the work early, undoing is not left out: this runs beside the parts, not as one of them.
@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 mod desk;
 mod pause;
 mod ready;
+mod seen;
 mod way_back;
 
 pub(crate) use desk::{Asked, Desk};
@@ -41,6 +42,7 @@ pub use desk::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
 use pause::Pause;
 pub(crate) use ready::Ready;
 use ready::undo;
+use seen::Seen;
 use way_back::WayBack;
 
 use crate::{
@@ -86,8 +88,9 @@ struct Run {
     step: Option<(Step, Instant)>,
     /// Deadlines may have been lowered.
     lowered: bool,
-    /// The source may be paused.
+    /// The source may be paused. What it was before.
     pause: Option<Pause>,
+    seen: Option<Seen>,
     /// From when on nobody writes to the source.
     paused_at: Instant,
     /// When the pause ends by itself.
@@ -134,7 +137,8 @@ impl<'a> Cutover<'a> {
         let now = Instant::now();
         let Asked { spec, events } = asked;
         let listener = events.clone();
-        let mut run = Run { spec, events, step: None, lowered: false, pause: None, paused_at: now, until: now };
+        let mut run =
+            Run { spec, events, step: None, lowered: false, pause: None, seen: None, paused_at: now, until: now };
         let undone = |why: &str| Error::new(ErrorKind::CutoverUndone, format!("cut over: {why}"));
         let result = tokio::select! {
             biased;
@@ -147,7 +151,7 @@ impl<'a> Cutover<'a> {
             Ok((offset, back)) => {
                 run.begin(Step::Promote, "the position of the task is removed from the target");
                 self.done.cancel();
-                Some(Ready { task: self.task, run, offset, back, settled: false, late_writes: 0 })
+                Some(Ready { task: self.task, run, offset, back, settled: false, late_writes: 0, source_changed: None })
             }
             Err(error) => {
                 undo(&mut run, self.task, error).await;
@@ -170,6 +174,13 @@ impl<'a> Cutover<'a> {
             return Err(refused(what));
         }
         let pause = Pause::choose(self.task.source, &self.facts.source, run.spec.source_pause).await?;
+        // The last step looks at its clock.
+        let place = self.task.place();
+        if place.clock(&mut place.connect().await?).await?.is_none() {
+            tracing::warn!(
+                "the target's scripts cannot look at its clock: a last step that it runs late is done all the same"
+            );
+        }
         run.say(StepState::Done, "");
         if !run.spec.reverse {
             return Ok((self.switch(run, &pause).await?, None));
@@ -200,6 +211,7 @@ impl<'a> Cutover<'a> {
                 None => "stop the writers of the source now; waiting until it does not move for 2 s",
             },
         );
+        run.seen = Some(Seen::ask(self.task.source).await?);
         run.pause = Some(pause.clone());
         run.paused_at = Instant::now();
         match run.spec.source_pause {
@@ -268,13 +280,16 @@ impl<'a> Cutover<'a> {
             Error::new(ErrorKind::CutoverUndone, what)
         };
         // A process that dies from here on leaves word of it.
-        if !self.until(run.spec.timeout, LOOK, || stats.said_exact.load(Relaxed)).await {
+        if !self.until(run.spec.timeout, LOOK, || stats.knows_exact.load(Relaxed)).await {
             return Err(slow("no checkpoint was written"));
         }
         stats.control.lower.store(true, Relaxed);
         let since = Instant::now();
         // What the stream has written with the whole grace is found by the pass.
-        if !self.until(run.spec.timeout, LOOK, || stats.has_applied_since(since)).await {
+        if !self
+            .until(run.spec.timeout, LOOK, || stats.has_applied_since(since) && stats.knows_exact.load(Relaxed))
+            .await
+        {
             return Err(slow("what came before was not on the target"));
         }
         let pass = shift(source, target, self.facts, &spec.objects, [spec.ttl_grace, REST, spec.ttl_grace]);

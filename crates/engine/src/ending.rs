@@ -1,9 +1,9 @@
 //! What is done on the target when a task ends: its position is removed, or marked, and the grace is taken off.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side, failpoint};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -12,22 +12,26 @@ use crate::{
     checks::Facts,
     cutover::Ready,
     run::drained,
-    target::{Turn, shift},
+    target::{Asked, Last, shift},
 };
 
 /// Taking the grace off is given up behind this: what keeps it only lives longer.
 const TIDY: Duration = Duration::from_secs(60);
+/// Between two questions whether the last step was done.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Task<'_> {
-    /// Removes the position of the task, which has ended. `false` when it was asked to stop. `asked`: the run of the target
-    /// that was asked to, whatever has become of that. `turn`: what is put there in the same step.
+    /// Removes the position of the task, which has ended. `false` when it was asked to stop. `asked`: who was asked to,
+    /// whatever has become of that. `last` and `check`: see [`Place::forget`](crate::target::Place::forget).
     ///
-    /// Errors: `Lost` when the target no longer has all that it has answered: there is more to do.
+    /// Errors: `Lost` of the target when it no longer has all that it has answered: there is more to do. `Lost` of the source
+    /// from `check`.
     pub(crate) async fn forget(
         &self,
         epoch: u64,
-        asked: &mut Option<String>,
-        turn: Option<&Turn>,
+        asked: &mut Option<Asked>,
+        last: Option<&Last<'_>>,
+        check: impl AsyncFn() -> Result<()>,
         stop: &CancellationToken,
     ) -> Result<bool> {
         let place = self.place();
@@ -35,7 +39,7 @@ impl Task<'_> {
         loop {
             let forgotten = tokio::select! {
                 biased;
-                forgotten = place.forget(epoch, self.stats.applied.get(), asked, turn) => forgotten,
+                forgotten = place.forget(epoch, self.stats.applied.get(), asked, last, &check) => forgotten,
                 () = drained(stop) => return Ok(false),
             };
             let error = match forgotten {
@@ -44,6 +48,8 @@ impl Task<'_> {
                     let what = "end the task: the target no longer has all that it has answered";
                     return Err(Error::new(ErrorKind::Lost(Side::Target), what));
                 }
+                // It is not what was paused any more.
+                Err(e) if e.kind() == ErrorKind::Lost(Side::Source) => return Err(e),
                 Err(e) => e,
             };
             tracing::warn!(error = %error, "the position of the task is to be removed from the target");
@@ -64,18 +70,31 @@ impl Task<'_> {
         stop: &CancellationToken,
     ) -> Result<Option<Ready<'a>>> {
         let mut asked = None;
-        let time_left = ready.time_left();
-        let late = || Error::new(ErrorKind::Lost(Side::Target), "end the task: the target did not answer in time");
+        let (until, end) = ready.times();
+        let late = || Error::new(ErrorKind::Lost(Side::Target), "end the task: it was not done in time");
         let mut turn = None;
         let last = async {
             turn = ready.turn().await?;
-            self.forget(epoch, &mut asked, turn.as_ref(), stop).await
+            ready.send_clients_away().await?;
+            let last = Last { until, turn: turn.as_ref() };
+            self.forget(epoch, &mut asked, Some(&last), async || ready.is_still().await, stop).await
         };
-        let forgotten = timeout(time_left, last).await;
-        let result = match forgotten.unwrap_or_else(|_| Err(late())) {
+        let forgotten = timeout(until.saturating_duration_since(Instant::now()), last).await;
+        let mut result = forgotten.unwrap_or_else(|_| Err(late()));
+        let mut unknown = asked.is_some();
+        if let (Err(_), Some(asked)) = (&result, &asked)
+            && let Some(ended) = self.has_ended(asked, until, end).await
+        {
+            unknown = false;
+            if ended {
+                result = Ok(true);
+            }
+        }
+        let result = match result {
             Ok(true) => {
                 ready.turned();
                 failpoint("turned");
+                ready.look_again().await;
                 if let Some(turn) = &turn {
                     ready.settle_old_side(turn).await;
                 }
@@ -85,8 +104,25 @@ impl Task<'_> {
             Ok(false) => Ok(()),
             Err(e) => Err(e),
         };
-        ready.failed(&result, asked.is_some()).await;
+        ready.failed(&result, unknown).await;
         result.map(|()| None)
+    }
+
+    /// Whether the last step was done, whose answer is lost: when the time for it is over, `until`, that stays as it is. `None`
+    /// when nobody has said so by `end`.
+    async fn has_ended(&self, asked: &Asked, until: Instant, end: Instant) -> Option<bool> {
+        sleep(until.saturating_duration_since(Instant::now())).await;
+        let place = self.place();
+        let ask = async {
+            loop {
+                match place.has_ended(asked).await {
+                    Ok(ended) => return ended,
+                    Err(error) => tracing::warn!(error = %error, "whether the task has ended is asked again"),
+                }
+                sleep(ASK_AGAIN).await;
+            }
+        };
+        timeout(end.saturating_duration_since(Instant::now()), ask).await.ok().flatten()
     }
 
     /// Notes on the target that both sides differ, as often as it takes: without it, a later run would go on behind the hole.

@@ -245,7 +245,8 @@ impl Task<'_> {
         };
         let lifter = Lifter {
             source,
-            target: self.target,
+            place: self.place(),
+            epoch: &epoch,
             stats,
             objects: &spec.objects,
             grace: spec.ttl_grace,
@@ -318,7 +319,7 @@ impl Task<'_> {
             false => Outcome::Copied,
         };
         // Nothing is left to go on with.
-        if !self.forget(epoch.get(), &mut None, None, stop).await? {
+        if !self.forget(epoch.get(), &mut None, None, async || Ok(()), stop).await? {
             return Ok(Some(Outcome::Interrupted));
         }
         failpoint("task-forgotten");

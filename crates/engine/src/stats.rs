@@ -61,6 +61,8 @@ pub struct Stats {
     pub(crate) said_holding: AtomicBool,
     /// The same for deadlines that lack the grace.
     pub(crate) said_exact: AtomicBool,
+    /// The last one that the target has answered says so.
+    pub(crate) knows_exact: AtomicBool,
     /// The first batch of this connection whose checkpoint says so; 0 before it is sealed.
     pub(crate) held_seq: Counter,
     /// Woken when a checkpoint is wanted that says it, or the opposite.
@@ -209,6 +211,7 @@ impl Stats {
         self.held_seq.set(0);
         self.said_holding.store(flags.holding, Relaxed);
         self.said_exact.store(flags.exact, Relaxed);
+        self.knows_exact.store(flags.exact, Relaxed);
         self.settled.store(false, Relaxed);
         self.settling.store(false, Relaxed);
         self.generation.add(1);

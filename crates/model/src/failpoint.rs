@@ -69,6 +69,8 @@ pub const CUTOVER_FAILPOINTS: &[&str] = &[
     "drained",
     // `engine/src/cutover/way_back.rs`: the place from which the way back goes on is known.
     "turn-marked",
+    // `engine/src/target/position.rs`: the target is asked for the last step.
+    "before-promote",
     // `engine/src/ending.rs`: the target is the place to write.
     "turned",
     // `engine/src/cutover/way_back.rs`: the source takes writes again; its deadlines are later by the grace.

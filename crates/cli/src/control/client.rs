@@ -75,14 +75,24 @@ fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
                     None => steps.push(news),
                 }
             }
-            Reply::CutOver { write_pause_ms, offset, unpause, reverse_task, late_writes } => {
+            Reply::CutOver { write_pause_ms, offset, unpause, reverse_task, late_writes, source_changed } => {
                 let text = match args.output {
                     Output::Text => {
                         let after = show::behind(&unpause, args.source_pause.0, reverse_task.as_deref(), late_writes);
-                        format!("{}\n{after}", show::cut_over(write_pause_ms, offset))
+                        let changed =
+                            source_changed.map(|what| show::source_changed(&what, offset)).unwrap_or_default();
+                        format!("{}\n{changed}{after}", show::cut_over(write_pause_ms, offset))
                     }
                     Output::Json => {
-                        let report = Report { write_pause_ms, offset, steps, unpause, reverse_task, late_writes };
+                        let report = Report {
+                            write_pause_ms,
+                            offset,
+                            steps,
+                            unpause,
+                            reverse_task,
+                            late_writes,
+                            source_changed,
+                        };
                         serde_json::to_string(&report).unwrap_or_default()
                     }
                 };

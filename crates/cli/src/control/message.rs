@@ -79,6 +79,9 @@ pub(super) enum Reply {
         reverse_task: Option<String>,
         /// What clients have written to the old side behind the last step.
         late_writes: u64,
+        /// What was seen of the source then, when it was not what was paused any more.
+        #[serde(default)]
+        source_changed: Option<String>,
     },
     /// What was wanted cannot be had.
     Error {
@@ -108,6 +111,7 @@ pub(super) struct Report {
     pub(super) unpause: String,
     pub(super) reverse_task: Option<String>,
     pub(super) late_writes: u64,
+    pub(super) source_changed: Option<String>,
 }
 
 /// What has become of a step.

@@ -233,9 +233,12 @@ impl Client {
                     (Reply::Step(StepNews { step, state, ms: ms(took), detail }), false)
                 }
                 Some(CutoverEvent::Done(report)) => {
-                    let CutoverReport { write_pause, offset, unpause, reverse_task, late_writes } = report;
+                    let CutoverReport { write_pause, offset, unpause, reverse_task, late_writes, source_changed } =
+                        report;
                     let write_pause_ms = ms(write_pause);
-                    (Reply::CutOver { write_pause_ms, offset, unpause, reverse_task, late_writes }, true)
+                    let reply =
+                        Reply::CutOver { write_pause_ms, offset, unpause, reverse_task, late_writes, source_changed };
+                    (reply, true)
                 }
                 Some(CutoverEvent::Failed(error)) => (Reply::from(&error), true),
                 None => {

@@ -321,6 +321,21 @@ fn writers_stopped_by_hand_and_a_client_that_goes() {
     differences_with_grace(&source, &target).assert_equal();
 }
 
+#[test]
+fn a_target_that_does_not_tell_the_time() {
+    let (source, target) = pair("redis-7.2");
+    let dir = tempfile::tempdir().unwrap();
+    let () = ask(&target, 0, "ACL SETUSER m on >p ~* &* +@all -time");
+    let run = task(&source, &target.url().replace("redis://", "redis://m:p@"), dir.path()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    let cut_over = || talk("cutover", "t", dir.path(), &[]);
+    let said = String::from_utf8(cut_over().stderr).unwrap();
+    assert!(said.contains("error CTL-0003: ") && said.contains("its user needs +time"), "{said}");
+    let () = ask(&target, 0, "ACL SETUSER m +time");
+    assert!(cut_over().status.success());
+    assert_is_over(&run.wait_exit(LONG).unwrap(), &target, dir.path());
+}
+
 /// The figure of a release build: `cargo nextest run --release -p keyferry-cli --run-ignored only -E 'test(write_pause)'
 /// --no-capture`.
 #[test]

@@ -4,6 +4,7 @@
 //! - It becomes the position only on what was the source then, with all that it had.
 //! - It is removed there only when the target has a position. A process that dies in between leaves both, and that of the
 //!   target counts.
+//! - What this process has put there is its own, also when it was not told that it has.
 //! - No direction begins while the other one has a position.
 
 use keyferry_keyspace::info;
@@ -25,15 +26,16 @@ pub(super) struct Turned {
     stands: Vec<u8>,
 }
 
-/// Whether a server that says this of its replication has all that `stands` names.
-fn has_all(replication: &[u8], stands: &[u8]) -> bool {
+/// Whether a server whose INFO says this has all that `stands` names.
+fn has_all(said: &[u8], stands: &[u8]) -> bool {
     let text = std::str::from_utf8(stands).unwrap_or_default();
     let Some((replid, Ok(offset))) = text.split_once(' ').map(|(id, offset)| (id, offset.parse::<u64>())) else {
         return false;
     };
-    let is = |name| info::field(replication, name) == Some(replid);
-    let number = |name| info::field(replication, name).and_then(|n| n.parse::<u64>().ok());
-    is("master_replid") && number("master_repl_offset").is_some_and(|now| now >= offset)
+    let is = |name| info::field(said, name) == Some(replid);
+    let number = |name| info::field(said, name).and_then(|n| n.parse::<u64>().ok());
+    // Before 4.0 a history is named by the server that wrote it.
+    (is("master_replid") || is("run_id")) && number("master_repl_offset").is_some_and(|now| now >= offset)
         || is("master_replid2") && number("second_repl_offset").is_some_and(|end| end > offset)
 }
 
@@ -76,13 +78,18 @@ impl Task<'_> {
     /// Errors: `Checkpoint` when the rules or the target are others, or the target lacks what it had.
     pub(super) async fn adopt(&self, place: &Place<'_>, target: &mut Connection, turned: Turned) -> Result<Checkpoint> {
         self.check(&turned.checkpoint)?;
-        let replication = target.info("replication").await?;
-        if !has_all(replication.as_bytes(), &turned.stands) {
+        let said = target.info("default").await?;
+        if !has_all(said.as_bytes(), &turned.stands) {
             let what = "begin where a cut-over has turned: the target is not what was the source then, or it lacks its last writes";
             return Err(Error::new(ErrorKind::Checkpoint, what));
         }
-        let checkpoint = Checkpoint { epoch: now_ms(), holder: self.holder, ..turned.checkpoint };
-        place.put(target, None, Some(&checkpoint)).await?;
+        let mut checkpoint = Checkpoint { epoch: now_ms(), holder: self.holder, ..turned.checkpoint };
+        if let Err(error) = place.put(target, None, Some(&checkpoint)).await {
+            // Its answer may be lost; or what this process has asked for before, and given up, was run only now.
+            *target = place.connect().await?;
+            let ours = |found: &Checkpoint| found.holder == self.holder && found.log == checkpoint.log;
+            checkpoint = place.read(target).await?.filter(ours).ok_or(error)?;
+        }
         failpoint("turn-adopted");
         // All that the source had written by then is there: without it, deadlines would be held until the source is asked.
         target.command(&[b"HSET", &checkpoint::key(&self.spec.task), b"t", &turned.at]).await?;
@@ -113,6 +120,7 @@ mod tests {
         assert!(says(&ours, 100, &other, -1) && says(&ours, 120, &other, -1));
         // Promoted, or started again, with all of it.
         assert!(says(&other, 130, &ours, 101));
+        assert!(has_all(format!("run_id:{ours}\r\nmaster_repl_offset:100\r\n").as_bytes(), stands.as_bytes()));
         // From an older snapshot, or a replica that was behind; another server.
         assert!(!says(&ours, 99, &other, -1) && !says(&other, 130, &ours, 100) && !says(&other, 130, &other, 500));
         assert!(!has_all(b"", b"") && !has_all(b"", stands.as_bytes()));

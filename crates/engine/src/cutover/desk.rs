@@ -104,6 +104,9 @@ pub struct CutoverReport {
     pub reverse_task: Option<String>,
     /// Writes of clients to the old side behind the last step: the new side lacks them.
     pub late_writes: u64,
+    /// What was seen of the source behind the last step, when it was not what was paused any more: what it has answered
+    /// since may be lost.
+    pub source_changed: Option<String>,
 }
 
 /// A cut-over that was asked for.

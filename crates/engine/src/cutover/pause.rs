@@ -101,12 +101,18 @@ impl Pause {
         if *self == Self::Manual {
             return Ok(());
         }
+        self.send_clients_away(endpoint).await?;
+        self.end(endpoint).await
+    }
+
+    /// Closes the connections of all clients.
+    pub(super) async fn send_clients_away(&self, endpoint: &Endpoint) -> Result<()> {
         let mut conn = Connection::open(endpoint).await?;
         // Those that subscribe may write, too (RESP3).
         for kind in [b"pubsub".as_slice(), b"normal"] {
             conn.command(&[b"CLIENT", b"KILL", b"TYPE", kind]).await?;
         }
-        self.end(endpoint).await
+        Ok(())
     }
 
     /// What a person sends to the source to allow writes again.

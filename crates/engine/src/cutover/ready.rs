@@ -29,12 +29,15 @@ pub(crate) struct Ready<'a> {
     pub(super) settled: bool,
     /// What clients have written there behind the last step: the other side lacks it.
     pub(super) late_writes: u64,
+    /// See [`CutoverReport::source_changed`].
+    pub(super) source_changed: Option<String>,
 }
 
 impl Ready<'_> {
-    /// How much time is left for the last step.
-    pub(crate) fn time_left(&self) -> Duration {
-        self.run.until.saturating_duration_since(Instant::now())
+    /// Until when the last step may be done, and when nobody can be waited for any more, since the pause ends.
+    pub(crate) fn times(&self) -> (Instant, Instant) {
+        let rest = self.run.spec.source_pause.map_or(UNDO, |time| time / 4);
+        (self.run.until, self.run.until + rest)
     }
 
     pub(crate) fn turns_round(&self) -> bool {
@@ -48,6 +51,54 @@ impl Ready<'_> {
         let Some(back) = &mut self.back else { return Ok(None) };
         let context = || "end the task: the place was not found from which the way back goes on".to_owned();
         back.turn(self.task).await.map(Some).or_err(ErrorKind::Lost(Side::Target), context)
+    }
+
+    /// Before the last step of a task that goes on in the other direction: closes the connections of those that wait in the
+    /// pause. Otherwise what they wait with is executed when it ends, should this process not live until it sends them away.
+    ///
+    /// Errors: `Lost` of the source.
+    pub(crate) async fn send_clients_away(&self) -> Result<()> {
+        let (Some(pause @ Pause::Clients(_)), Some(_)) = (&self.run.pause, &self.back) else { return Ok(()) };
+        let context = || "close the connections of those that wait at the source".to_owned();
+        pause.send_clients_away(self.task.source).await.or_err(ErrorKind::Lost(Side::Source), context)
+    }
+
+    /// Right before the last step: the source is still what was paused, and nobody has written there.
+    ///
+    /// Errors: `Lost` of the source, when it is not, or nobody knows.
+    pub(crate) async fn is_still(&self) -> Result<()> {
+        let context = || "look at the source once more".to_owned();
+        match self.changed(true).await.or_err(ErrorKind::Lost(Side::Source), context)? {
+            Some(what) => Err(Error::new(ErrorKind::Lost(Side::Source), format!("cut over: {what}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Behind the last step: a source that is not what was paused any more may have answered writes meanwhile.
+    pub(crate) async fn look_again(&mut self) {
+        self.look(true).await;
+    }
+
+    async fn look(&mut self, writes: bool) {
+        let what = match timeout(UNDO, self.changed(writes)).await {
+            Ok(Ok(None)) => return,
+            Ok(Ok(Some(what))) => what,
+            Ok(Err(e)) => format!("it cannot be asked ({e})"),
+            Err(_) => "it does not answer".into(),
+        };
+        tracing::warn!(
+            what,
+            offset = self.offset,
+            "the source is not what was paused any more: what it has answered behind this offset may be lost"
+        );
+        self.source_changed.get_or_insert(what);
+    }
+
+    async fn changed(&self, writes: bool) -> Result<Option<String>> {
+        match &self.run.seen {
+            Some(seen) => seen.changed(self.task.source, self.offset, writes).await,
+            None => Ok(None),
+        }
     }
 
     /// Brings the old side to where the task in the other direction can write to it.
@@ -65,11 +116,15 @@ impl Ready<'_> {
                 }
                 (self.settled, self.late_writes) = (true, writes);
             }
-            Err(e) => tracing::warn!(
-                error = %e,
-                to_allow_writes = pause.command_to_end(),
-                "the old side is not ready for the way back: its clients may still be there, and what has run out may differ"
-            ),
+            Err(e) => {
+                tracing::warn!(
+                    error = %e,
+                    to_allow_writes = pause.command_to_end(),
+                    "the old side is not ready for the way back: its clients may still be there, and what has run out may differ"
+                );
+                // What came there meanwhile was not seen.
+                self.look(false).await;
+            }
         }
     }
 
@@ -80,6 +135,7 @@ impl Ready<'_> {
             unpause: self.run.pause.as_ref().map(Pause::command_to_end).unwrap_or_default(),
             reverse_task: self.back.as_ref().map(|back| back.name().to_owned()),
             late_writes: self.late_writes,
+            source_changed: self.source_changed.clone(),
         }
     }
 

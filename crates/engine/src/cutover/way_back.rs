@@ -35,7 +35,7 @@ use crate::{
     begin::{Task, reversed},
     checks,
     source::{self, Attached, Report},
-    target::{Checkpoint, Flags, LogId, Turn, ask, checkpoint, lift, try_out},
+    target::{Checkpoint, Flags, LogId, SOON, Turn, ask, checkpoint, lift, run_of, try_out},
 };
 
 /// For how long the writes of the target are watched, to say how long its backlog lasts.
@@ -43,7 +43,8 @@ const SAMPLE: Duration = Duration::from_millis(300);
 /// A backlog that lasts shorter than this is warned of: a process that dies has to be started again within that time.
 const ENOUGH: f64 = 60.0;
 /// In the stream of the old side behind the last step: what lifting is, and what belongs to no data.
-const OURS: [&[u8]; 8] = [b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PEXPIREAT", b"HPEXPIREAT", b"EVAL", b"PUBLISH"];
+const OURS: [&[u8]; 9] =
+    [b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PEXPIRE", b"PEXPIREAT", b"HPEXPIREAT", b"EVAL", b"PUBLISH"];
 /// Removes `KEYS[2]`, or of it the fields from `ARGV[5]` on, in database `ARGV[3]`: what has run out on the old side, so no more
 /// than the grace `ARGV[4]` is left of it. Nothing is done when the turn `KEYS[1]` in database `ARGV[2]` is not `ARGV[1]` any
 /// more: then clients have been writing for long.
@@ -137,6 +138,7 @@ impl WayBack {
         let odd = || Error::new(ErrorKind::CheckpointChanged, "find the turn: the target has no position of the task");
         let found = place.read(&mut conn).await?.ok_or_else(odd)?;
         self.stands = (found.replid, found.offset, found.source_db);
+        let run = run_of(&mut conn).await?;
         ask(&mut conn, &[b"HSET", &key, b"mark", mark.as_bytes()]).await?;
         let written = [&key, b"mark".as_slice(), mark.as_bytes()];
         let offset = self.link.until(|request| request.argc() == 4 && request.args().skip(1).eq(written)).await?;
@@ -154,12 +156,12 @@ impl WayBack {
             ..Checkpoint::BEGINNING
         };
         let stands = (found.replid, found.offset);
-        Ok(Turn { key: checkpoint::turn_key(back.place().task), db: place.db, checkpoint, stands })
+        Ok(Turn { key: checkpoint::turn_key(back.place().task), db: place.db, checkpoint, stands, run })
     }
 
     /// Behind the last step, and before anybody is told of it: sends the clients of the old side away, lets it take writes
-    /// again, and lifts its deadlines. What runs out there until it is lifted goes on the new side, too: nobody can have
-    /// renewed it.
+    /// again, and lifts those of its deadlines that are near. What runs out there until it is lifted goes on the new side, too:
+    /// nobody can have renewed it.
     ///
     /// Answers how many commands came there that neither this process nor a deadline has written: a client that was sent away
     /// and has come back. Errors: those of both sides. Then the task in the other direction does what is left of it.
@@ -186,10 +188,16 @@ impl WayBack {
             }
             false
         };
-        tokio::select! {
+        let back = Task { source: &self.source, target: &self.target, spec: &self.spec, ..task };
+        let (objects, grace) = (&self.spec.objects, self.spec.ttl_grace);
+        let lifted = tokio::select! {
             biased;
-            lifted = lift(&self.source, &self.target, &self.spec.objects, self.spec.ttl_grace, &task.stats.control) => lifted?,
+            lifted = lift(&self.source, back.place(), None, objects, [grace, SOON], &task.stats.control) => lifted?,
             result = link.until(&mut note) => return result.map(|_| 0),
+        };
+        if !lifted {
+            let what = "lift the deadlines of the old side: the other task has begun already";
+            return Err(Error::new(ErrorKind::CheckpointChanged, what));
         }
         let Report { offset: end, .. } = source::ask(&mut None, task.source, "default").await?;
         while link.offset < end {
@@ -216,11 +224,7 @@ impl WayBack {
                 return Err(conn.refused(conn.kind_of(&text), "the removal of what has run out", &text));
             }
         }
-        let mut lifted = turn.checkpoint;
-        lifted.flags.exact = false;
-        ask(&mut conn, &[b"SELECT", turn.db.to_string().as_bytes()]).await?;
-        ask(&mut conn, &[b"HSET", &turn.key, b"v", &lifted.encode()]).await?;
-        tracing::info!(gone = gone.len(), "the deadlines of the old side have the grace");
+        tracing::info!(gone = gone.len(), "what would soon run out on the old side lives longer by the grace");
         Ok(writes)
     }
 }

@@ -121,6 +121,7 @@ impl Apply<'_> {
             flags,
             ..self.checkpoint
         };
+        self.batch.exact = flags.exact;
         guard.seal(&mut self.batch, self.lane_db, &checkpoint, self.stats.all_until_ms());
         self.batch.position = match self.checkpoint.snapshot {
             Some(at) => Some(at.offset),

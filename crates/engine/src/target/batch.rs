@@ -65,6 +65,8 @@ pub(crate) struct Batch {
     pub(crate) position: Option<u64>,
     /// It is a transaction with a checkpoint at its end; else each command stands for itself.
     pub(crate) guarded: bool,
+    /// Its checkpoint says that deadlines lack the grace.
+    pub(crate) exact: bool,
     /// Where the bytes end when a [`set`](Self::set) was the last that was added.
     pub(crate) set_end: usize,
 }
@@ -110,6 +112,7 @@ impl Batch {
         self.applied = None;
         self.wants_ack = false;
         self.guarded = false;
+        self.exact = false;
         self.position = None;
         self.set_end = 0;
     }

@@ -254,6 +254,9 @@ impl<'a> Lane<'a> {
     /// Lets go of the batches whose replies are all there, and moves the applied offset.
     fn settle(&mut self) {
         while let Some(mut batch) = self.flight.pop_answered() {
+            if batch.guarded {
+                self.stats.knows_exact.store(batch.exact, Relaxed);
+            }
             if let Some(offset) = batch.applied {
                 self.stats.applied.set(offset);
                 let first = !self.stats.copied.swap(true, Relaxed);

@@ -9,10 +9,12 @@
 //! - The checkpoint says so until all of them were gone through, on a target that has not fallen back meanwhile.
 //! - Holding may go on meanwhile, and takes the grace for granted (`hold.rs`): a deadline that is held is made later to what
 //!   it is held for at the source, and gets the grace when it is settled.
+//! - It is only done for whoever has the task; behind a cut-over, while nobody has it yet. What a target runs long after nobody
+//!   waits for it any more does nothing.
 //! - No deadline becomes earlier. The source is asked for each: so a second time changes nothing, but where the source no longer
 //!   has it. Its DEL ends such a key on time.
 
-use std::{sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use keyferry_keyspace::{info, objects::Objects};
 use keyferry_model::{Error, ErrorKind, Result, Side};
@@ -20,35 +22,65 @@ use keyferry_net::{Connection, Endpoint, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{refusal::ask, walk::scanned};
+use super::{checkpoint, position::Place, refusal::ask, walk::scanned};
 use crate::{Control, Stats, backoff::Backoff};
 
 /// How often it is looked whether there is something to do: a target that has fallen back may have exact deadlines again.
 const LOOK: Duration = Duration::from_millis(100);
+/// What runs out within this time is lifted first: all of it takes minutes at most.
+pub(crate) const SOON: Duration = Duration::from_secs(600);
 /// Keys and fields that are looked at in one script: less than a millisecond of the target's time.
 const MOST: &[u8] = b"500";
 
-/// Makes deadlines later by `ARGV[1]` than they are at the source, which `ARGV[5]` and on say for each key in the words of
-/// `ARGV[2]`; where it has none, than they are here. `ARGV[3]` sets them. With `ARGV[4]` it answers which keys are hashes.
-const LIFT_KEYS: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() end \
-    local grace,hashes=tonumber(ARGV[1]),{} \
-    for i,key in ipairs(KEYS) do local now,at,add=redis.call(ARGV[2],key),tonumber(ARGV[4+i]),grace \
-    if now>=0 then if at<0 then at=now elseif now>=2^52-2^41 and now<2^52+2^44 then add=2^52 end \
-    if at+add>now then redis.call(ARGV[3],key,string.format('%.0f',at+add)) end end \
-    if ARGV[4]=='1' and redis.call('TYPE',key).ok=='hash' then hashes[#hashes+1]=i end end return hashes";
+/// One step of a SCAN from `ARGV[1]` on: the next cursor, and of its keys those with no more than `ARGV[2]` ms to live. With
+/// `ARGV[3]` all hashes, too. Most keys are not even named: it goes
+/// through some 300,000 keys a second.
+const NEAR: &[u8] = b"local step,near,most=redis.call('SCAN',ARGV[1],'COUNT',ARGV[4]),{},tonumber(ARGV[2]) \
+    for _,key in ipairs(step[2]) do local left=redis.call('PTTL',key) \
+    if left>=0 and left<=most or ARGV[3]=='1' and redis.call('TYPE',key).ok=='hash' then near[#near+1]=key end end \
+    return {step[1],near}";
 
-/// The same for fields of a hash, when it still is one: `ARGV[2]` and on are a field and what the source says.
-const LIFT_FIELDS: &[u8] = b"if redis.call('TYPE',KEYS[1]).ok~='hash' then return 0 end \
-    local grace=tonumber(ARGV[1]) \
-    for i=2,#ARGV,2 do local now=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i])[1] \
+/// What stands in front of a script: `KEYS[1]` is the checkpoint, in database `ARGV[2]`; the keys are in `ARGV[3]`. Nothing is
+/// done, and 0 is answered, unless it is that of `ARGV[1]`, epoch and holder; or is not there, when that is empty.
+macro_rules! behind_fence {
+    ($script:literal) => {
+        concat!(
+            "if redis.replicate_commands then redis.replicate_commands() end \
+            redis.call('SELECT',ARGV[2]) local v=redis.call('HGET',KEYS[1],'v') redis.call('SELECT',ARGV[3]) \
+            if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end ",
+            $script
+        )
+        .as_bytes()
+    };
+}
+
+/// Makes deadlines of the keys from `KEYS[2]` on later by `ARGV[4]` than they are at the source, which `ARGV[8]` and on say for
+/// each in the words of `ARGV[5]`; where it has none, than they are here. `ARGV[6]` sets them. With `ARGV[7]` it answers which
+/// keys are hashes.
+const LIFT_KEYS: &[u8] = behind_fence!(
+    "local grace,hashes=tonumber(ARGV[4]),{} \
+    for i=2,#KEYS do local key=KEYS[i] local now,at,add=redis.call(ARGV[5],key),tonumber(ARGV[6+i]),grace \
+    if now>=0 then if at<0 then at=now elseif now>=2^52-2^41 and now<2^52+2^44 then add=2^52 end \
+    if at+add>now then redis.call(ARGV[6],key,string.format('%.0f',at+add)) end end \
+    if ARGV[7]=='1' and redis.call('TYPE',key).ok=='hash' then hashes[#hashes+1]=i-1 end end return hashes"
+);
+
+/// The same for fields of the hash `KEYS[2]`, when it still is one: `ARGV[5]` and on are a field and what the source says.
+const LIFT_FIELDS: &[u8] = behind_fence!(
+    "if redis.call('TYPE',KEYS[2]).ok~='hash' then return 1 end \
+    local grace=tonumber(ARGV[4]) \
+    for i=5,#ARGV,2 do local now=redis.call('HPEXPIRETIME',KEYS[2],'FIELDS',1,ARGV[i])[1] \
     if now>0 then local at,add=tonumber(ARGV[i+1]),grace \
     if at<0 then at=now elseif now>=2^45-2^41 and now<2^45+2^42 then add=2^45 end if at+add>now then \
-    redis.call('HPEXPIREAT',KEYS[1],string.format('%.0f',at+add),'FIELDS',1,ARGV[i]) end end end return 1";
+    redis.call('HPEXPIREAT',KEYS[2],string.format('%.0f',at+add),'FIELDS',1,ARGV[i]) end end end return 1"
+);
 
 /// Lifts what has to be lifted.
 pub(crate) struct Lifter<'a> {
     pub(crate) source: &'a Endpoint,
-    pub(crate) target: &'a Endpoint,
+    pub(crate) place: Place<'a>,
+    /// That of the last connection.
+    pub(crate) epoch: &'a Cell<u64>,
     pub(crate) stats: &'a Stats,
     pub(crate) objects: &'a Objects,
     pub(crate) grace: Duration,
@@ -76,14 +108,17 @@ impl Lifter<'_> {
                 sleep(LOOK).await;
                 continue;
             }
-            let Self { source, target, objects, grace, stats, .. } = *self;
-            match lift(source, target, objects, grace, &stats.control).await {
-                Ok(()) if self.stats.generation.get() == generation => {
+            let Self { source, place, epoch, objects, grace, stats, .. } = *self;
+            let lift = async |near| lift(source, place, Some(epoch), objects, [grace, near], &stats.control).await;
+            // What is nearest is not to wait for all the others.
+            match async { Ok(lift(SOON).await? && lift(Duration::MAX).await?) }.await {
+                Ok(true) if self.stats.generation.get() == generation => {
                     self.stats.exact.store(false, Relaxed);
                     tracing::info!("deadlines that were on the target have the grace");
                     backoff = Backoff::new(self.retry_window);
                 }
-                Ok(()) => {}
+                // On another connection to the target; or somebody else has the task.
+                Ok(_) => sleep(LOOK).await,
                 Err(error) => {
                     tracing::warn!(error = %error, "the deadlines of the target are gone through again");
                     self.stats.note_error(&error);
@@ -94,54 +129,86 @@ impl Lifter<'_> {
     }
 }
 
-/// Makes the deadlines of all chosen keys of `target`, and of their fields, later by `grace` than at `source`.
+/// Makes the deadlines of all chosen keys of the target, and of their fields, later by `grace` than at `source`. `false` when
+/// the position at `place` has another epoch than `epoch` meanwhile, or another holder; without an epoch, when there is one.
+/// Only of those keys that have no more than `near` to live, and of all hashes.
 ///
 /// Errors: those of both connections. What is done stays done.
 pub(crate) async fn lift(
     source: &Endpoint,
-    target: &Endpoint,
+    place: Place<'_>,
+    epoch: Option<&Cell<u64>>,
     objects: &Objects,
-    grace: Duration,
+    [grace, near]: [Duration; 2],
     control: &Control,
-) -> Result<()> {
+) -> Result<bool> {
     if grace.is_zero() {
-        return Ok(());
+        return Ok(true);
     }
-    let (mut ours, mut theirs) = (Connection::open(target).await?, Connection::open(source).await?);
+    let (mut ours, mut theirs) = (Connection::open(place.endpoint).await?, Connection::open(source).await?);
     let text = ours.info("keyspace").await?;
     let question = [b"PEXPIRETIME".as_slice(), b"__keyferry_nothing"];
     let absolute =
         matches!(ours.ask(&question).await?, Value::Int(_)) && matches!(theirs.ask(&question).await?, Value::Int(_));
-    let mut lift = Lift { ours, theirs, objects, grace: grace.as_millis().to_string(), absolute, control };
+    let fence = Fence { place, epoch, key: checkpoint::key(place.task), db: 0 };
+    let near = (near < Duration::MAX).then(|| near.as_millis().to_string());
+    let mut lift = Lift { ours, theirs, objects, fence, grace: grace.as_millis().to_string(), near, absolute, control };
     for keyspace in info::keyspace(text.as_bytes()) {
         let db = keyspace.db.0;
         let Some(there) = objects.source_database(db) else { continue };
         ask(&mut lift.ours, &[b"SELECT", db.to_string().as_bytes()]).await?;
         lift.theirs.command(&[b"SELECT", there.to_string().as_bytes()]).await?;
-        lift.database(keyspace.field_expires > 0).await?;
+        lift.fence.db = db;
+        if !lift.database(keyspace.field_expires > 0).await? {
+            return Ok(false);
+        }
     }
-    Ok(())
+    Ok(true)
+}
+
+/// What a script looks at before it changes anything.
+struct Fence<'a> {
+    place: Place<'a>,
+    epoch: Option<&'a Cell<u64>>,
+    key: Vec<u8>,
+    /// Of the keys.
+    db: u32,
+}
+
+impl Fence<'_> {
+    fn args(&self) -> [Vec<u8>; 3] {
+        let Place { db, holder, .. } = self.place;
+        let owner = self.epoch.map(|epoch| [epoch.get().to_le_bytes(), holder.to_le_bytes()].concat());
+        [owner.unwrap_or_default(), db.to_string().into_bytes(), self.db.to_string().into_bytes()]
+    }
 }
 
 struct Lift<'a> {
     ours: Connection,
     theirs: Connection,
     objects: &'a Objects,
+    fence: Fence<'a>,
     /// In milliseconds.
     grace: String,
+    /// How much to live a key may have at most, likewise.
+    near: Option<String>,
     /// Both sides tell deadlines as they are; else as the time that is left.
     absolute: bool,
     control: &'a Control,
 }
 
 impl Lift<'_> {
-    async fn database(&mut self, fields: bool) -> Result<()> {
+    async fn database(&mut self, fields: bool) -> Result<bool> {
         let fields: &[u8] = if fields { b"1" } else { b"0" };
         let (question, set): (&[u8], &[u8]) =
             if self.absolute { (b"PEXPIRETIME", b"PEXPIREAT") } else { (b"PTTL", b"PEXPIRE") };
         let mut cursor = b"0".to_vec();
         loop {
-            let (next, mut keys) = scanned(ask(&mut self.ours, &[b"SCAN", &cursor, b"COUNT", MOST]).await?)?;
+            let step: &[&[u8]] = match &self.near {
+                Some(near) => &[b"EVAL", NEAR, b"0", &cursor, near.as_bytes(), fields, MOST],
+                None => &[b"SCAN", &cursor, b"COUNT", MOST],
+            };
+            let (next, mut keys) = scanned(ask(&mut self.ours, step).await?)?;
             // What is not of the source is left alone, as far as its name tells. A task with new names has no other direction.
             keys.retain(|key| self.objects.source_key(key).is_some());
             // A step of a table may give many more than were asked for, a script can take some thousands.
@@ -150,33 +217,40 @@ impl Lift<'_> {
                 let questions: Vec<[&[u8]; 2]> = keys.iter().map(|key| [question, key.as_slice()]).collect();
                 let answers = self.theirs.ask_all(&questions).await?;
                 let there: Vec<String> = answers.iter().map(|at| deadline(at).to_string()).collect();
-                let count = keys.len().to_string();
-                let mut args: Vec<&[u8]> = vec![b"EVAL", LIFT_KEYS, count.as_bytes()];
+                let (count, fence) = ((keys.len() + 1).to_string(), self.fence.args());
+                let mut args: Vec<&[u8]> = vec![b"EVAL", LIFT_KEYS, count.as_bytes(), &self.fence.key];
                 args.extend(keys.iter().map(Vec::as_slice));
+                args.extend(fence.iter().map(Vec::as_slice));
                 args.extend([self.grace.as_bytes(), question, set, fields]);
                 args.extend(there.iter().map(String::as_bytes));
-                let Value::Array(hashes) = ask(&mut self.ours, &args).await? else { return Err(odd()) };
+                let hashes = match ask(&mut self.ours, &args).await? {
+                    Value::Array(hashes) => hashes,
+                    Value::Int(0) => return Ok(false),
+                    _ => return Err(odd()),
+                };
                 for place in hashes {
                     let Value::Int(i) = place else { return Err(odd()) };
                     let key = usize::try_from(i - 1).ok().and_then(|i| keys.get(i)).ok_or_else(odd)?;
-                    self.hash(key).await?;
+                    if !self.hash(key).await? {
+                        return Ok(false);
+                    }
                 }
             }
             if next == b"0" {
-                return Ok(());
+                return Ok(true);
             }
             cursor = next;
         }
     }
 
-    async fn hash(&mut self, key: &[u8]) -> Result<()> {
+    async fn hash(&mut self, key: &[u8]) -> Result<bool> {
         let mut cursor = b"0".to_vec();
         loop {
             let (next, names) = match ask(&mut self.ours, &[b"HSCAN", key, &cursor, b"COUNT", MOST, b"NOVALUES"]).await
             {
                 Ok(reply) => scanned(reply)?,
                 // The stream has put something else in its place.
-                Err(e) if e.kind() == ErrorKind::CommandRefused => return Ok(()),
+                Err(e) if e.kind() == ErrorKind::CommandRefused => return Ok(true),
                 Err(e) => return Err(e),
             };
             for names in names.chunks(500) {
@@ -190,12 +264,17 @@ impl Lift<'_> {
                     _ => vec![NONE; names.len()],
                 };
                 let there: Vec<String> = there.iter().map(i64::to_string).collect();
-                let mut args: Vec<&[u8]> = vec![b"EVAL", LIFT_FIELDS, b"1", key, self.grace.as_bytes()];
+                let fence = self.fence.args();
+                let mut args: Vec<&[u8]> = vec![b"EVAL", LIFT_FIELDS, b"2", &self.fence.key, key];
+                args.extend(fence.iter().map(Vec::as_slice));
+                args.push(self.grace.as_bytes());
                 args.extend(names.iter().zip(&there).flat_map(|(name, at)| [name.as_slice(), at.as_bytes()]));
-                ask(&mut self.ours, &args).await?;
+                if ask(&mut self.ours, &args).await? == Value::Int(0) {
+                    return Ok(false);
+                }
             }
             if next == b"0" {
-                return Ok(());
+                return Ok(true);
             }
             cursor = next;
         }

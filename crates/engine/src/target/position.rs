@@ -7,9 +7,13 @@
 //! - Taking over is one step: from then on nothing applies that an earlier holder or connection has on its way, and what it
 //!   gives is all that they have done.
 //! - Where `n` is not the number of the last batch, one before it is missing: nobody goes on from there.
+//! - The last step of a cut-over is done in time or not at all, also by a target that runs it long after it was asked: by
+//!   then somebody may have written to the source.
+
+use std::time::Instant;
 
 use keyferry_keyspace::{ReplId, info};
-use keyferry_model::{Error, ErrorKind, Result, failpoint, reverse_task};
+use keyferry_model::{Error, ErrorKind, Result, Side, failpoint, reverse_task};
 use keyferry_net::{Connection, Endpoint, Value};
 
 use super::{
@@ -37,10 +41,35 @@ const PUT: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
     if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
     if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('HMSET',KEYS[1],'v',ARGV[2],'n','0') end return 1";
 
-/// Removes the checkpoint of `ARGV[1]`, and puts `ARGV[2]` at `KEYS[2]`, in one step.
-const TURN: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
+/// The last step: removes the checkpoint of `ARGV[1]`, and puts `ARGV[3]` at `KEYS[2]` where there is such a key. Answers 2, and does
+/// nothing, when it is run later than `ARGV[2]`, in milliseconds of the target's clock. Before 3.2 a script that has asked for
+/// the time may not write.
+const LAST: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() local t=redis.call('TIME') \
+    if t[1]*1000+t[2]/1000>=tonumber(ARGV[2]) then return 2 end end \
+    local v=redis.call('HGET',KEYS[1],'v') \
     if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
-    redis.call('DEL',KEYS[1],KEYS[2]) redis.call('HMSET',KEYS[2],'v',ARGV[2],'n','0','t',ARGV[3],'s',ARGV[4]) return 1";
+    redis.call('DEL',unpack(KEYS)) \
+    if KEYS[2] then redis.call('HMSET',KEYS[2],'v',ARGV[3],'n','0','t',ARGV[4],'s',ARGV[5]) end return 1";
+
+/// What the target's clock says, in milliseconds; 0 when [`LAST`] cannot look at it.
+const CLOCK: &[u8] = b"if not redis.replicate_commands then return 0 end redis.replicate_commands() \
+    local t=redis.call('TIME') return t[1]*1000+math.floor(t[2]/1000)";
+
+/// The last step of a cut-over.
+pub(crate) struct Last<'a> {
+    /// It is not done later than this.
+    pub(crate) until: Instant,
+    /// What is put on the target with it.
+    pub(crate) turn: Option<&'a Turn>,
+}
+
+/// Who was asked to remove the position; the answer may be lost.
+pub(crate) struct Asked {
+    /// The run of the target.
+    run: Option<String>,
+    /// It does so in time, or not at all.
+    in_time: bool,
+}
 
 /// From where the task in the other direction goes on, and where on the target that is put when this one ends.
 pub(crate) struct Turn {
@@ -49,6 +78,8 @@ pub(crate) struct Turn {
     pub(crate) checkpoint: Checkpoint,
     /// Where the old side is by then: history and offset.
     pub(crate) stands: (ReplId, u64),
+    /// The run of the target in whose stream it is.
+    pub(crate) run: Option<String>,
 }
 
 /// Where the position of one task is kept.
@@ -191,38 +222,85 @@ impl Place<'_> {
     }
 
     /// Removes the checkpoint when it says that everything up to `applied` is there: the task has ended. `epoch`: that of
-    /// the last connection. `asked`: the run of the target that was asked to remove it; its answer may be lost. `false` when
-    /// the target no longer has all that it has answered. `turn`: where to put what in the same step, for the way back.
+    /// the last connection. `asked`: who was asked to remove it. `last`: it is the last step of a cut-over, in
+    /// front of which is a `check`, as close as can be. `false` when the target no longer has all that it has answered, or was
+    /// started again behind the turn.
+    ///
+    /// Errors: those of the connection and of the check; `TakenOver`; `Timeout` when it is too late.
     pub(crate) async fn forget(
         &self,
         epoch: u64,
         applied: u64,
-        asked: &mut Option<String>,
-        turn: Option<&Turn>,
+        asked: &mut Option<Asked>,
+        last: Option<&Last<'_>>,
+        check: impl AsyncFnOnce() -> Result<()>,
     ) -> Result<bool> {
         let mut conn = self.connect().await?;
-        let run = info::field(conn.info("server").await?.as_bytes(), "run_id").map(str::to_owned);
+        let run = run_of(&mut conn).await?;
         let found = self.take(&mut conn, Some(epoch)).await?;
         // One that was restarted meanwhile may have lost more than the position.
-        if found.is_none() && asked.is_some() && *asked == run {
+        if found.is_none() && asked.as_ref().is_some_and(|asked| asked.run == run) {
             return Ok(true);
         }
-        match found.filter(|found| found.snapshot.is_none() && found.offset >= applied) {
-            Some(found) => {
-                *asked = run;
-                let Some(Turn { key, checkpoint: back, stands, .. }) = turn else {
-                    return self.put(&mut conn, Some(&found), None).await.map(|()| true);
-                };
-                let ours = checkpoint::key(self.task);
-                let now = now_ms().to_string();
-                let stands = format!("{} {}", stands.0, stands.1);
-                let args = [found.owner().to_vec(), back.encode(), now.into_bytes(), stands.into_bytes()];
-                let mut command: Vec<&[u8]> = vec![b"EVAL", TURN, b"2", &ours, key];
-                command.extend(args.iter().map(Vec::as_slice));
-                let reply = ask(&mut conn, &command).await?;
-                if reply == Value::Int(1) { Ok(true) } else { Err(self.taken_over()) }
+        let Some(found) = found.filter(|found| found.snapshot.is_none() && found.offset >= applied) else {
+            return Ok(false);
+        };
+        let Some(Last { until, turn }) = last else {
+            *asked = Some(Asked { run, in_time: false });
+            return self.put(&mut conn, Some(&found), None).await.map(|()| true);
+        };
+        // Its stream has another history since.
+        if turn.is_some_and(|turn| turn.run != run) {
+            return Ok(false);
+        }
+        let late = || Error::new(ErrorKind::Timeout(Side::Target), "end the task: the time for it is over");
+        let clock = self.clock(&mut conn).await?;
+        // What the clock says was true before this moment: it is not later by then than what is given.
+        let left = until.checked_duration_since(Instant::now()).ok_or_else(late)?;
+        let latest = clock.unwrap_or_default() + left.as_millis() as u64;
+        let ours = checkpoint::key(self.task);
+        let mut keys = vec![ours.as_slice()];
+        let mut args = vec![found.owner().to_vec(), latest.to_string().into_bytes()];
+        if let Some(Turn { key, checkpoint: back, stands, .. }) = turn {
+            keys.push(key);
+            let stands = format!("{} {}", stands.0, stands.1);
+            args.extend([back.encode(), now_ms().to_string().into_bytes(), stands.into_bytes()]);
+        }
+        let count = keys.len().to_string();
+        let command: Vec<&[u8]> =
+            [b"EVAL", LAST, count.as_bytes()].into_iter().chain(keys).chain(args.iter().map(Vec::as_slice)).collect();
+        check().await?;
+        failpoint("before-promote");
+        *asked = Some(Asked { run, in_time: clock.is_some() });
+        match ask(&mut conn, &command).await? {
+            Value::Int(1) => Ok(true),
+            Value::Int(2) => Err(late()),
+            _ => Err(self.taken_over()),
+        }
+    }
+
+    /// Whether the last step was done by the target that was `asked`, when the time for it is over. `None` when nobody knows.
+    pub(crate) async fn has_ended(&self, asked: &Asked) -> Result<Option<bool>> {
+        let mut conn = self.connect().await?;
+        if !asked.in_time || run_of(&mut conn).await? != asked.run {
+            return Ok(None);
+        }
+        Ok(Some(self.read(&mut conn).await?.is_none()))
+    }
+
+    /// The target's clock in Unix milliseconds; `None` when a script that has looked at it may not write.
+    ///
+    /// Errors: those of the target, also when a script may not ask for it.
+    pub(crate) async fn clock(&self, conn: &mut Connection) -> Result<Option<u64>> {
+        match ask(conn, &[b"EVAL", CLOCK, b"0"]).await {
+            Ok(Value::Int(ms)) => Ok(u64::try_from(ms).ok().filter(|ms| *ms > 0)),
+            // What a script is not allowed to do is said in many words.
+            Err(e) if matches!(e.kind(), ErrorKind::CommandRefused | ErrorKind::UnsupportedByTarget) => {
+                let what = "look at the target's clock in a script: its user needs +time";
+                Err(Error::new(ErrorKind::Permission(Side::Target), what).caused_by(e))
             }
-            None => Ok(false),
+            Err(e) => Err(e),
+            Ok(_) => Err(Error::new(ErrorKind::Protocol(Side::Target), "ask for the time: an unexpected reply")),
         }
     }
 
@@ -242,4 +320,9 @@ impl Place<'_> {
             format!("write to the target {}: another process has taken over task `{}`", self.endpoint, self.task);
         Error::new(ErrorKind::TakenOver, what)
     }
+}
+
+/// Which run of the server this is.
+pub(crate) async fn run_of(conn: &mut Connection) -> Result<Option<String>> {
+    Ok(info::field(conn.info("server").await?.as_bytes(), "run_id").map(str::to_owned))
 }
