@@ -146,6 +146,11 @@ impl Desk {
         Err(Error::new(ErrorKind::CutoverRefused, format!("cut over: {why}")))
     }
 
+    /// Whether a cut-over is under way, or being undone.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(*lock(&self.state), State::Waiting(_) | State::Busy)
+    }
+
     /// The next one that is asked for.
     pub(super) async fn next(&self) -> Asked {
         loop {
