@@ -125,6 +125,9 @@ impl Repairs<'_> {
     /// Copies keys that are read together.
     async fn copy_group(&self, source: &mut Source, db: u32, keys: &[&[u8]]) -> Result<Reasons, String> {
         let (stats, desk) = (self.stats, &self.stats.control.repairs);
+        if !stats.is_copied() {
+            return Err("the task still copies the snapshot".into());
+        }
         let lost = || "the connection to the target was lost: compare again".to_owned();
         let follows = async {
             while !stats.is_following() {

@@ -165,3 +165,38 @@ impl Drop for Open<'_> {
 pub(crate) fn refused(why: &str) -> Error {
     Error::new(ErrorKind::RepairRefused, format!("repair through the task: {why}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{Control, CutoverSpec};
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time_and_beside_no_cut_over() {
+        let control = Control::default();
+        let cutover = CutoverSpec { timeout: Duration::ZERO, source_pause: None, reverse: false };
+        let ask = |keys: usize| control.repair(0, vec![b"a".to_vec(); keys]);
+        let why = |error: Error| error.to_string();
+        assert!(why(ask(1).unwrap_err()).contains("does not follow"));
+        let open = control.repairs.open();
+        assert!(why(ask(MAX_REPAIR_KEYS + 1).unwrap_err()).contains("too many"));
+        let said = ask(1).unwrap();
+        assert!(why(ask(1).unwrap_err()).contains("another repair"));
+        assert!(why(control.cut_over(cutover).unwrap_err()).contains("a repair is under way"));
+        drop(open.next().await);
+        assert!(said.await.is_err() && ask(1).is_err(), "it is not over before the next one can come");
+        assert!(timeout(Duration::ZERO, open.next()).await.is_err());
+        assert!(!why(control.cut_over(cutover).unwrap_err()).contains("repair"));
+        let said = ask(MAX_REPAIR_KEYS).unwrap();
+        control.set_paused(true);
+        assert!(why(ask(1).unwrap_err()).contains("paused"));
+        drop(open);
+        assert!(said.await.is_err());
+        control.set_paused(false);
+        assert!(why(ask(1).unwrap_err()).contains("does not follow"));
+    }
+}

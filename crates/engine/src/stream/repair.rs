@@ -6,7 +6,7 @@
 //!   would end the task there is taken out of the batch again, and is the reason why the key was not copied.
 //! - It is in one batch, outside any transaction of the source, and the offset does not move.
 
-use keyferry_keyspace::command::classify;
+use keyferry_keyspace::{Kind, command::classify};
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_resp::{
     Limits,
@@ -14,7 +14,7 @@ use keyferry_resp::{
 };
 use tokio::sync::mpsc;
 
-use super::apply::Apply;
+use super::{apply::Apply, chosen::kind_of_payload};
 use crate::{
     repair::{Repaired, Values},
     stats::lock,
@@ -124,6 +124,7 @@ impl Apply<'_> {
             Ok(Some(request)) => request,
             Ok(None) | Err(_) => return Err("its command cannot be read".into()),
         };
+        self.must_be_ours(&request)?;
         let why = match self.judge(classify(request.name()), &request) {
             Err(e) => e.to_string(),
             Ok(()) if self.missing_database != missing => "the target has no such database".into(),
@@ -134,6 +135,17 @@ impl Apply<'_> {
         (self.lane_db, self.missing_database) = (before.2, missing);
         self.stats.set_unsupported(unsupported);
         Err(why)
+    }
+
+    /// A value of a type that is left out may be the target's own. In the stream nothing can be seen of that.
+    fn must_be_ours(&self, request: &request::Request<'_>) -> Result<(), String> {
+        match request.arg(3).and_then(kind_of_payload) {
+            Some(kind) if !self.objects.allows_type(kind) => Err("the rules of the task leave its type out".into()),
+            None if !Kind::ALL.into_iter().all(|kind| self.objects.allows_type(kind)) => {
+                Err("the source has none, and by the types that the task leaves out it may be the target's own".into())
+            }
+            _ => Ok(()),
+        }
     }
 }
 

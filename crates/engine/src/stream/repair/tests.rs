@@ -282,4 +282,11 @@ async fn rules_are_kept() {
     let (all, _, said) = case.run().await;
     assert_eq!(all, ["SET k:a", "RESTORE k:r"]);
     assert_eq!(said, Some(Ok(vec![None, Some("the rules of the task leave it out".into())])));
+    // What may be the target's own is neither replaced nor removed.
+    let mut case = Case::new(&stream, b"", usize::MAX, stream.len());
+    case.objects = Objects::parse([(Rule::BlockTypes, "string")]).unwrap();
+    let (all, _, said) = case.run().await;
+    assert!(all.iter().all(|words| !words.starts_with("RESTORE") && words != "DEL gone"), "{all:?}");
+    let reasons = said.unwrap().unwrap();
+    assert!(reasons[0].as_ref().unwrap().contains("leave its type out") && reasons[1].is_some(), "{reasons:?}");
 }
