@@ -4,7 +4,9 @@
 //! - While there is something to write at an offset, no byte behind it is decoded.
 //! - What is written is a command of the stream in all else: the same rules, names, databases, deadlines and forms. What
 //!   would end the task there is taken out of the batch again, and is the reason why the key was not copied.
-//! - It is in one batch, outside any transaction of the source, and the offset does not move.
+//! - It is in one batch, outside any transaction of the source, and the offset does not move. Sources up to 6.0 tell an offset
+//!   behind the MULTI of the transaction in which they were asked, of which nothing has been run then: in front of it is the
+//!   same.
 
 use keyferry_keyspace::{Kind, command::classify};
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
@@ -83,7 +85,7 @@ impl Apply<'_> {
     fn write_repair(&mut self, hidden: bool) -> bool {
         let here = |values: &mut Values| hidden || values.offset <= self.offset;
         let Some(values) = self.repair.take_if(here) else { return false };
-        let why = if values.offset != self.offset || self.in_transaction {
+        let why = if values.offset != self.offset || self.in_transaction && !self.transaction_is_empty() {
             "no command of the stream ends where the source was when it was asked"
         } else if *lock(&self.stats.replid) != Some(values.history) {
             "the source has another history now: compare again"
@@ -111,7 +113,11 @@ impl Apply<'_> {
         if repaired.reasons.iter().all(Option::is_some) {
             return repaired.say();
         }
-        self.batch.applied = Some(self.offset);
+        if self.in_transaction {
+            self.begin_transaction_here();
+        } else {
+            self.batch.applied = Some(self.offset);
+        }
         self.batch.repaired = Some(repaired);
         failpoint("repair-decoded");
     }

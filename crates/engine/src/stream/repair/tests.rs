@@ -9,7 +9,10 @@ use keyferry_keyspace::{
 };
 use keyferry_model::{OnConflict, OnUnsupported};
 use keyferry_resp::encode;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 
 use super::*;
 use crate::{
@@ -66,6 +69,8 @@ struct Case {
     objects: Objects,
     version: &'static str,
     history: &'static [u8],
+    /// Between two pieces.
+    pause: Duration,
 }
 
 impl Case {
@@ -73,7 +78,16 @@ impl Case {
         let pieces = [before, behind].map(|bytes| bytes.chunks(step).map(<[u8]>::to_vec).collect());
         let (db, commands) = (0, vec![restore("r"), line(&["DEL", "gone"])]);
         let at = START + at as u64;
-        Self { pieces, at, db, commands, objects: Objects::default(), version: "7.0.0", history: HISTORY }
+        Self {
+            pieces,
+            at,
+            db,
+            commands,
+            objects: Objects::default(),
+            version: "7.0.0",
+            history: HISTORY,
+            pause: Duration::ZERO,
+        }
     }
 
     /// All commands for the target, those of the batch with the repair, and what was said when all batches had been answered.
@@ -115,6 +129,7 @@ impl Case {
         let feed = async {
             for piece in before {
                 chunks_tx.send(chunk(piece)).await.unwrap();
+                sleep(self.pause).await;
             }
             let ((standing, stands), (give, halted)) = (oneshot::channel(), oneshot::channel());
             stats.control.repairs.halt(Halt { standing, values: halted });
@@ -125,6 +140,7 @@ impl Case {
             assert!(give.send(values).is_ok());
             for piece in behind {
                 chunks_tx.send(chunk(piece)).await.unwrap();
+                sleep(self.pause).await;
             }
             drop(chunks_tx);
         };
@@ -177,13 +193,17 @@ async fn at_its_offset_and_nowhere_else() {
         &["INCR", "m"],
     ];
     let stream = joined(&parts);
-    let fronts = [Some(0), Some(0), Some(1), Some(2), None, None, None, Some(4), Some(5)];
+    // Right behind MULTI is the same as in front of it.
+    let fronts = [Some(0), Some(0), Some(1), Some(2), Some(2), None, None, Some(4), Some(5)];
     for (count, front) in fronts.into_iter().enumerate() {
         let at = joined(&parts[..count]).len();
         for known in (0..=at).step_by(3).chain([at]) {
             // A loop that has all of it waits for the source; one that lacks some goes on up to it.
             for step in [1, 5, usize::MAX] {
-                let (all, with, said) = Case::new(&stream[..known], &stream[known..], step, at).run().await;
+                let mut case = Case::new(&stream[..known], &stream[known..], step, at);
+                // Long enough for a checkpoint in front of a transaction that does not go on.
+                case.pause = Duration::from_secs(if step == 5 { 2 } else { 0 });
+                let (all, with, said) = case.run().await;
                 let all = placed(&all);
                 let own = all.iter().position(|words| words == "0 RESTORE r");
                 let mut others = all.clone();
