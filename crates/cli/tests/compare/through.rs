@@ -51,7 +51,8 @@ fn write(source: &Server, stop: &AtomicBool) -> u64 {
         }
         pipe.exec(&mut conn).unwrap();
         steps += 1;
-        thread::sleep(Duration::from_millis(3));
+        // So often that something is written between the halt of the stream and the answer of the source.
+        thread::sleep(Duration::from_micros(200));
     }
     steps
 }
@@ -148,6 +149,7 @@ fn killed_at(place: &str) {
     });
     let next = sync(&source, &target, state.path()).spawn().unwrap();
     let expected = if place == "repair-applied" { 0 } else { LOST };
+    next.wait_for(LONG, |p| p.in_step).unwrap();
     wait_until("all is there", LONG, || there(steps - expected)).unwrap();
     assert_eq!(ask::<u64>(&target, 0, "GET counter"), steps - expected, "{place}");
     let list: Vec<u64> = ask(&target, 0, "LRANGE list 0 -1");

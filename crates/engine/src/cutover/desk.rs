@@ -170,3 +170,24 @@ impl Desk {
         *lock(&self.state) = State::Closed;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::Control;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_repair_beside_it() {
+        let control = Control::default();
+        let why = || control.repair(0, Vec::new()).unwrap_err().to_string();
+        assert!(timeout(Duration::ZERO, control.desk.next()).await.is_err());
+        assert!(!why().contains("cut-over"));
+        let spec = CutoverSpec { timeout: Duration::ZERO, source_pause: None, reverse: false };
+        let _said = control.cut_over(spec).unwrap();
+        assert!(why().contains("a cut-over is under way"));
+        control.desk.next().await;
+        assert!(why().contains("a cut-over is under way"), "also while it is undone");
+    }
+}
