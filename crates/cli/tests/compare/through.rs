@@ -31,6 +31,15 @@ fn oracle_says_equal(source: &Server, target: &Server) {
     found.unwrap().assert_equal();
 }
 
+/// Stops a writer, also when a check fails before that.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
 /// Keys of each kind that are written all the time.
 const HOT: u64 = 10;
 
@@ -83,16 +92,16 @@ fn under_load_nothing_is_lost_or_doubled() {
     sync.wait_for(LONG, |p| p.in_step).unwrap();
     let stop = AtomicBool::new(false);
     let steps = thread::scope(|scope| {
+        let stops = Stops(&stop);
         let writer = scope.spawn(|| write(&source, &stop));
         for round in 0..2 {
             damage(&target, round);
             let done = repair(&source, &target, state.path(), &[]);
-            stop.fetch_or(thread::panicking(), SeqCst);
             // What is written all the time may be seen as different once more; nothing else is, and no key has a reason.
             assert!(done.code < 2 && !done.stdout.contains("not repaired"), "{done:?}");
             assert!(done.found().1["repaired"].as_u64() >= Some(15), "{done:?}");
         }
-        stop.store(true, SeqCst);
+        drop(stops);
         writer.join().unwrap()
     });
     oracle_says_equal(&source, &target);
@@ -131,6 +140,7 @@ fn killed_at(place: &str) {
     run(&target, 0, &["DEL counter list text"]);
     let stop = AtomicBool::new(false);
     let steps = thread::scope(|scope| {
+        let stops = Stops(&stop);
         let writer = scope.spawn(|| {
             let mut steps = LOST;
             while !stop.load(SeqCst) {
@@ -141,7 +151,7 @@ fn killed_at(place: &str) {
         });
         let done = repair(&source, &target, state.path(), &[]);
         let exit = dying.wait_exit(LONG);
-        stop.store(true, SeqCst);
+        drop(stops);
         // It has asked once more when the socket was gone, or it has seen its end.
         assert!(done.code == 2, "{place}: {done:?}");
         assert_eq!(exit.unwrap().status.signal(), Some(9), "{place}: {done:?}");
@@ -157,6 +167,47 @@ fn killed_at(place: &str) {
     repair(&source, &target, state.path(), &[]).assert_equal();
     oracle_says_equal(&source, &target);
     assert!(!next.stderr().contains("prepares a snapshot"), "{place}");
+}
+
+/// The connection to the target is lost when the values are in a batch: nothing of it is there, and nothing is there twice.
+#[test]
+fn a_connection_that_is_lost_is_repaired_behind() {
+    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.0").unwrap());
+    let state = tempfile::tempdir().unwrap();
+    let sync = sync(&source, &target, state.path()).env("KEYFERRY_FAILPOINT", "repair-decoded:1:stop").spawn().unwrap();
+    sync.wait_for(LONG, |p| p.in_step).unwrap();
+    run(&source, 0, &["SET counter 50"]);
+    wait_until("it is there", LONG, || ask::<Option<u64>>(&target, 0, "GET counter") == Some(50)).unwrap();
+    run(&target, 0, &["DEL counter"]);
+    let stop = AtomicBool::new(false);
+    let steps = thread::scope(|scope| {
+        let stops = Stops(&stop);
+        let writer = scope.spawn(|| {
+            let mut steps = 50_u64;
+            while !stop.load(SeqCst) {
+                run(&source, 0, &["INCR counter"]);
+                steps += 1;
+            }
+            steps
+        });
+        let repair = scope.spawn(|| repair(&source, &target, state.path(), &[]));
+        let is_stopped = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", sync.pid())).unwrap();
+            stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        };
+        let stopped = wait_until("it is stopped", LONG, is_stopped);
+        // That of the comparison, too: it comes back.
+        run(&target, 0, &["CLIENT KILL TYPE normal"]);
+        sync.signal(Signal::CONT).unwrap();
+        let done = repair.join().unwrap();
+        drop(stops);
+        stopped.unwrap();
+        assert!(done.code < 2, "{done:?}");
+        writer.join().unwrap()
+    });
+    oracle_says_equal(&source, &target);
+    assert_eq!(ask::<u64>(&target, 0, "GET counter"), steps);
+    assert!(sync.stderr().contains("the target is lost"), "{}", sync.stderr());
 }
 
 /// A value of each type that the server has, short and long, in two databases.
@@ -224,28 +275,22 @@ fn all_comes_back(source: &str, target: &str) {
     assert_eq!(sync.status().unwrap(), None, "{}", sync.stderr());
 }
 
-/// The target reads hardly any of the payloads.
 #[test]
-fn from_7_2_to_5_0() {
-    all_comes_back("redis-7.2", "redis-5.0");
-}
-
-/// Deadlines of fields are later one by one.
-#[test]
-fn from_7_4_to_7_4() {
-    all_comes_back("redis-7.4", "redis-7.4");
-}
-
-/// The source tells an offset behind the MULTI of the question.
-#[test]
-fn from_6_0_to_6_0() {
-    all_comes_back("redis-6.0", "redis-6.0");
-}
-
-/// The source tells neither times nor sizes nor a history by a name of its own, and the target takes no times.
-#[test]
-fn from_3_2_to_3_0() {
-    all_comes_back("redis-3.2", "redis-3.0");
+fn between_versions() {
+    let pairs = [
+        // The target reads hardly any of the payloads.
+        ("redis-7.2", "redis-5.0"),
+        // Deadlines of fields are later one by one.
+        ("redis-7.4", "redis-7.4"),
+        // The source tells an offset behind the MULTI of the question.
+        ("redis-6.0", "redis-6.0"),
+        // The source tells neither times nor sizes nor a history by a name of its own, and the target takes no times.
+        ("redis-3.2", "redis-3.0"),
+    ];
+    thread::scope(|scope| {
+        let cases = pairs.map(|(source, target)| scope.spawn(move || all_comes_back(source, target)));
+        cases.into_iter().for_each(|case| case.join().unwrap());
+    });
 }
 
 /// What the task cannot, or may not, copy is said for each key; the rest is copied, and the task goes on.
