@@ -1,4 +1,4 @@
-//! What a user asks of a task while it runs: a pause, limits, and the cut-over.
+//! What a user asks of a task while it runs: a pause, limits, the cut-over, and keys that are to be copied again.
 //!
 //! The parts look at it once a batch or once a chunk. While nothing is asked for, that is one load.
 //!
@@ -17,14 +17,15 @@ use std::{
 };
 
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::{Notify, mpsc, oneshot},
     time::{Instant, sleep_until},
 };
 
-use keyferry_model::Result;
+use keyferry_model::{Error, ErrorKind, Result};
 
 use crate::{
     cutover::{CutoverEvent, CutoverSpec, Desk},
+    repair::{self, Reasons},
     stats::lock,
     target::{Batch, What},
 };
@@ -55,6 +56,8 @@ pub struct Control {
     changed: Notify,
     /// Where a cut-over is asked for.
     pub(crate) desk: Desk,
+    /// Where a repair is asked for.
+    pub(crate) repairs: repair::Desk,
     /// The stream is to write deadlines with less than the grace.
     pub(crate) lower: AtomicBool,
     /// Deadlines on the target have less than the whole grace, since a cut-over has lowered them.
@@ -130,7 +133,25 @@ impl Control {
     ///
     /// Errors: `CutoverRefused`.
     pub fn cut_over(&self, spec: CutoverSpec) -> Result<mpsc::Receiver<CutoverEvent>> {
+        if self.repairs.is_busy() {
+            return Err(Error::new(ErrorKind::CutoverRefused, "cut over: a repair is under way"));
+        }
         self.desk.ask(spec)
+    }
+
+    /// Asks for keys of database `db` of the source to be copied again through the stream, or removed from the target where the
+    /// source does not have them; at most [`MAX_REPAIR_KEYS`](crate::MAX_REPAIR_KEYS). Gives what became of each; nobody knows
+    /// when the task ends before.
+    ///
+    /// Errors: `RepairRefused`.
+    pub fn repair(&self, db: u32, keys: Vec<Vec<u8>>) -> Result<oneshot::Receiver<Reasons>> {
+        if self.is_paused() {
+            return Err(repair::refused("the task is paused"));
+        }
+        if self.desk.is_busy() {
+            return Err(repair::refused("a cut-over is under way, or being undone"));
+        }
+        self.repairs.ask(db, keys)
     }
 
     /// Waits while the task is paused.

@@ -23,6 +23,7 @@ use crate::{
     begin::{Begun, Task},
     cutover::Cutover,
     event,
+    repair::Repairs,
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::{Standing, lock},
@@ -253,6 +254,7 @@ impl Task<'_> {
             retry_window: spec.retry_window,
             stop: &done,
         };
+        let repairs = Repairs { source, version: &facts.source, stats, done: &done };
         let work = async {
             tokio::try_join!(
                 receiver.run(link),
@@ -260,6 +262,7 @@ impl Task<'_> {
                 settler.run(),
                 tend(&handle, stats, &done),
                 lifter.run(),
+                repairs.run(),
                 follow_reports(source, &facts.source, stats, spec.stop_when_synced, &done),
             )
         };
@@ -267,7 +270,7 @@ impl Task<'_> {
         let parts = async {
             let ended = tokio::select! {
                 biased;
-                result = work => Some(result.map(|ends| (ends.0, ends.5))),
+                result = work => Some(result.map(|ends| (ends.0, ends.6))),
                 () = drained(stop) => None,
             };
             over.cancel();

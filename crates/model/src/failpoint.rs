@@ -80,6 +80,17 @@ pub const CUTOVER_FAILPOINTS: &[&str] = &[
     "turn-adopted",
 ];
 
+/// The names of the places within a repair through a task, in their order. They are reached in
+/// `crates/cli/tests/compare/through.rs`.
+pub const REPAIR_FAILPOINTS: &[&str] = &[
+    // `engine/src/repair.rs`: the stream loop stands still.
+    "repair-standing",
+    // `engine/src/stream/repair.rs`: what the source had is in a batch.
+    "repair-decoded",
+    // `engine/src/target/lane.rs`: it is on the target, and nobody has been told.
+    "repair-applied",
+];
+
 /// Kills this process when the environment asks for it to die here, and now.
 #[inline]
 pub fn failpoint(name: &'static str) {
@@ -115,7 +126,9 @@ mod chosen {
 
     pub(super) fn reached(name: &str) {
         debug_assert!(
-            super::FAILPOINTS.contains(&name) || super::CUTOVER_FAILPOINTS.contains(&name),
+            [super::FAILPOINTS, super::CUTOVER_FAILPOINTS, super::REPAIR_FAILPOINTS]
+                .iter()
+                .any(|all| all.contains(&name)),
             "{name} is not in the list"
         );
         let Some((chosen, n, signal)) = &*CHOSEN else { return };

@@ -10,7 +10,7 @@ mod progress;
 mod spec;
 
 pub use error::{Error, ErrorKind, Result, ResultExt, Side};
-pub use failpoint::{CUTOVER_FAILPOINTS, FAILPOINTS, failpoint};
+pub use failpoint::{CUTOVER_FAILPOINTS, FAILPOINTS, REPAIR_FAILPOINTS, failpoint};
 pub use policy::{Exit, Policy, Retry};
 pub use progress::{Phase, Progress};
 pub use spec::{OnConflict, OnLostBacklog, OnUnsupported, SyncSpec, reverse_task};

@@ -30,6 +30,7 @@ mod walk;
 
 pub use difference::{Difference, Kind, readable};
 pub use outcome::{Counts, Outcome, Stage, Stats};
+pub use repair::{Copier, Copying};
 pub use run::run;
 pub use spec::{Mode, Spec};
 pub use store::Store;

@@ -2,9 +2,11 @@
 //! compared once more: only that says whether it is repaired.
 //!
 //! Not beside a task that writes to the same target: a value that is copied here may hold writes that the task has still to
-//! apply, and they would be there twice.
+//! apply, and they would be there twice. Where somebody is given who can have them copied by that task itself, they are.
 
 mod rebuilt;
+
+use std::{future::Future, pin::Pin};
 
 use keyferry_model::{Error, ErrorKind, Result};
 
@@ -27,8 +29,31 @@ const PAGE: u64 = 100;
 /// Keys looked at by one SCAN for a checkpoint.
 const COUNT: &[u8] = b"10000";
 
-/// Errors: `RepairRefused` when a task keeps its position on the target.
-pub(crate) async fn refuse_beside_a_task(pair: &Pair<'_>) -> Result<()> {
+/// Copies keys in another way than over connections of the comparison: for a target that somebody else writes to.
+pub trait Copier {
+    /// The key of the target that says who that is.
+    fn position(&self) -> &[u8];
+
+    /// Copies these keys of a database of the source, named as there. Gives for each the reason why it was not copied; an error
+    /// ends the repair.
+    fn copy<'a>(&'a self, db: u32, keys: &'a [&'a [u8]]) -> Copying<'a>;
+}
+
+/// What [`Copier::copy`] is doing.
+pub type Copying<'a> = Pin<Box<dyn Future<Output = Result<Vec<Option<String>>>> + 'a>>;
+
+/// How keys are copied.
+#[derive(Clone, Copy)]
+pub(crate) enum Way<'a> {
+    Directly,
+    Through(&'a dyn Copier),
+}
+
+/// How keys can be copied: directly where no task keeps its position on the target, and through `copier` where that is its own.
+///
+/// Errors: `RepairRefused` when there is a position of another task.
+pub(crate) async fn way<'a>(pair: &Pair<'_>, copier: Option<&'a dyn Copier>) -> Result<Way<'a>> {
+    let mut way = Way::Directly;
     let side = Side::meet(&pair.target.endpoint).await?;
     let mut half = Half::open(&side).await?;
     // A task that copies all databases keeps its position in the first one.
@@ -40,7 +65,11 @@ pub(crate) async fn refuse_beside_a_task(pair: &Pair<'_>) -> Result<()> {
             half.ask().await?;
             let page = if let Answer::Array(page) = half.answers.next() { scanned(page) } else { None };
             let Some((next, keys)) = page else { return Err(half.asker.unexpected("SCAN")) };
-            if elements(keys).next().is_some() {
+            for key in elements(keys) {
+                if let Some(copier) = copier.filter(|copier| key == Some(copier.position())) {
+                    way = Way::Through(copier);
+                    continue;
+                }
                 let what = format!("repair the target {}: a task keeps its position in database {db}", side.endpoint);
                 return Err(Error::new(ErrorKind::RepairRefused, what));
             }
@@ -50,31 +79,46 @@ pub(crate) async fn refuse_beside_a_task(pair: &Pair<'_>) -> Result<()> {
             cursor = next.to_vec();
         }
     }
-    Ok(())
+    Ok(way)
 }
 
-/// Repairs all that differs, from `place` on, and compares it again. Adds to `repaired` how many keys are equal now.
+/// How far a repair has come.
+#[derive(Default)]
+pub(crate) struct Reached {
+    place: Place,
+    /// Keys that are equal now and were not.
+    pub(crate) repaired: u64,
+}
+
+/// Repairs all that differs and compares it again, from where it has come on.
 pub(crate) async fn all(
     pair: &Pair<'_>,
+    way: Way<'_>,
     store: &Store,
     stats: &Stats,
     rate: &Rate,
     run: &Run,
-    place: &mut Place,
-    repaired: &mut u64,
+    reached: &mut Reached,
 ) -> Result<()> {
     let mut link = pair.connect().await?;
     let mut checker = Checker::open(pair).await?;
     loop {
-        let page = store.differing(run.id, place.after(), rate.batch(PAGE))?;
+        let page = store.differing(run.id, reached.place.after(), rate.batch(PAGE))?;
         let Some((db, names)) = page else { return Ok(()) };
         let keys = Keys::of(names, &pair.spec.objects);
         rate.take(keys.len() as u64).await;
-        let reasons = copy(pair, &mut link, pair.dbs(db), &keys).await?;
+        let reasons = match way {
+            Way::Directly => copy(pair, &mut link, pair.dbs(db), &keys).await?,
+            Way::Through(copier) => {
+                let names: Vec<&[u8]> = (0..keys.len()).map(|at| keys.get(at).source).collect();
+                let reasons = copier.copy(db, &names).await?;
+                reasons.into_iter().enumerate().filter_map(|(at, reason)| Some((at, reason?))).collect()
+            }
+        };
         let mut found = settle(&mut checker, pair, db, &keys, true).await?;
         let mut differing: Vec<usize> = found.iter().map(|found| found.at).collect();
         differing.dedup();
-        *repaired += (keys.len() - differing.len()) as u64;
+        reached.repaired += (keys.len() - differing.len()) as u64;
         for one in &mut found {
             if let Some((_, reason)) = reasons.iter().find(|(at, _)| *at == one.at) {
                 let before = if one.detail.is_empty() { "" } else { "; " };
@@ -83,7 +127,7 @@ pub(crate) async fn all(
         }
         store.replace(run.id, db, keys.on_source(), &found, run.round)?;
         stats.set_differing(store.differing_keys(run.id)?);
-        place.move_to(db, keys.get(keys.len() - 1).source);
+        reached.place.move_to(db, keys.get(keys.len() - 1).source);
     }
 }
 

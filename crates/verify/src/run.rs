@@ -8,7 +8,7 @@ use crate::{
     outcome::{Outcome, Stage, Stats},
     pair::{Dbs, Pair},
     rate::Rate,
-    repair,
+    repair::{self, Copier, Reached},
     retry::Patience,
     rounds::{self, Place},
     side::Side,
@@ -18,15 +18,23 @@ use crate::{
 };
 
 /// Compares two sides, and repairs what differs where that is asked for. A comparison that the store knows and that is not at
-/// its end is gone on with. To stop it, the future is dropped: what is in the store stays.
+/// its end is gone on with. To stop it, the future is dropped: what is in the store stays. `copier`: who repairs what a task of
+/// its own keeps in step.
 ///
 /// Errors: those of connections that do not pass within half a minute, `Cluster`, `NoSuchDatabase`,
 /// `ResultStore`, `OutsideObjects` for a key whose name the rules give to another one; with repair also `RepairRefused`, `TargetReplica`, `TargetFull`.
-pub async fn run(source: &Endpoint, target: &Endpoint, spec: &Spec, stats: &Stats, store: &Store) -> Result<Outcome> {
+pub async fn run(
+    source: &Endpoint,
+    target: &Endpoint,
+    spec: &Spec,
+    stats: &Stats,
+    store: &Store,
+    copier: Option<&dyn Copier>,
+) -> Result<Outcome> {
     let rate = Rate::new(spec.rate);
     let pair = meet(source, target, spec).await?;
     if spec.repair {
-        repair::refuse_beside_a_task(&pair).await?;
+        repair::way(&pair, copier).await?;
     }
     let mut run = store.begin(&source.to_string(), &target.to_string(), &spec.fingerprint())?;
     let pair = walks(pair, store, stats, &rate, &run).await?;
@@ -36,7 +44,7 @@ pub async fn run(source: &Endpoint, target: &Endpoint, spec: &Spec, stats: &Stat
     let rounds = look_again(&pair, store, stats, &rate, &mut run).await?;
     let mut repaired = 0;
     if spec.repair && store.differing_keys(run.id)? > 0 {
-        repaired = repair(&pair, store, stats, &rate, &run).await?;
+        repaired = repair(&pair, copier, store, stats, &rate, &run).await?;
     }
     let (keys, counts) = (store.walked(run.id, Which::Source.name())?, store.counts(run.id)?);
     let outcome = Outcome { keys, counts, rounds, repaired };
@@ -150,15 +158,22 @@ async fn one_round(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, r
 }
 
 /// Repairs what is left; gives how many keys are equal now that were not.
-async fn repair(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &Run) -> Result<u64> {
+async fn repair(
+    pair: &Pair<'_>,
+    copier: Option<&dyn Copier>,
+    store: &Store,
+    stats: &Stats,
+    rate: &Rate,
+    run: &Run,
+) -> Result<u64> {
     stats.set_stage(Stage::Repair, run.round);
-    repair::refuse_beside_a_task(pair).await?;
-    let (mut patience, mut place, mut repaired) = (Patience::default(), Place::default(), 0);
+    let way = repair::way(pair, copier).await?;
+    let (mut patience, mut reached) = (Patience::default(), Reached::default());
     let mut met = None;
     loop {
         let pair = met.as_ref().unwrap_or(pair);
-        match repair::all(pair, store, stats, rate, run, &mut place, &mut repaired).await {
-            Ok(()) => return Ok(repaired),
+        match repair::all(pair, way, store, stats, rate, run, &mut reached).await {
+            Ok(()) => return Ok(reached.repaired),
             Err(e) => met = Some(meet_again(pair, &mut patience, e).await?),
         }
     }

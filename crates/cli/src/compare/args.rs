@@ -53,7 +53,8 @@ pub(crate) struct Args {
     /// Look at no more keys a second than this.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) rate: Option<u64>,
-    /// Copy what differs from SOURCE again, and remove from TARGET what SOURCE does not have. Refused beside a sync task.
+    /// Copy what differs from SOURCE again, and remove from TARGET what SOURCE does not have: through the sync task of both
+    /// while that runs here. Refused beside any other one.
     #[arg(long)]
     pub(super) repair: bool,
     /// Form of the result on stdout.

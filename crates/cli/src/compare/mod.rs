@@ -14,13 +14,13 @@ pub(crate) use args::Args;
 use args::ProgressMode;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side};
-use keyferry_verify::{Spec, Stage, Stats, Store, run};
+use keyferry_verify::{Copier, Spec, Stage, Stats, Store, run};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::sleep,
 };
 
-use crate::{logging, report::LogWriter, sync};
+use crate::{control::RunningTask, logging, report::LogWriter, sync};
 
 /// Differences on one page of `--show`.
 const PAGE: u64 = 1_000;
@@ -89,6 +89,11 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         repair: args.repair,
     };
     let history = args.history.find(&source, &target)?;
+    let task = match args.history.task(&source, &target)?.filter(|_| args.repair) {
+        Some((dir, task)) => RunningTask::find(&dir, &task)?,
+        None => None,
+    };
+    let copier = task.as_ref().map(|task| task as &dyn Copier);
     let store = Store::open(args.store.as_deref())?;
     let stats = Stats::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -98,7 +103,7 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
     let result = runtime.block_on(async {
         let listen = |kind| signal(kind).or_err(ErrorKind::Internal, || "listen for signals".into());
         let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-        let run = Box::pin(run(&source, &target, &spec, &stats, &store));
+        let run = Box::pin(run(&source, &target, &spec, &stats, &store, copier));
         tokio::pin!(run);
         loop {
             tokio::select! {

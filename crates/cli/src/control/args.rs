@@ -20,7 +20,7 @@ pub(crate) enum Command {
     Cutover(CutoverArgs),
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct TaskArgs {
     /// Name of the task, as its `keyferry sync` was given it or says it in its log.
     #[arg(long, value_name = "NAME", value_parser = running_task)]

@@ -127,13 +127,13 @@ fn refused(reply: &Reply) -> ExitCode {
 }
 
 /// A connection to a task.
-struct Talk {
+pub(super) struct Talk {
     lines: BufReader<UnixStream>,
     task: String,
 }
 
 impl Talk {
-    fn begin(task: &TaskArgs, request: &Request) -> Result<Self> {
+    pub(super) fn begin(task: &TaskArgs, request: &Request) -> Result<Self> {
         let dir = task_lock::state_dir(task.state_dir.as_deref())?;
         let TaskArgs { task, .. } = task;
         let address = Address::new(&dir, task)?;
@@ -152,13 +152,13 @@ impl Talk {
     }
 
     /// From now on an answer may take any time.
-    fn wait_for_ever(&self) -> Result<()> {
+    pub(super) fn wait_for_ever(&self) -> Result<()> {
         let context = || format!("talk to task `{}`", self.task);
         self.lines.get_ref().set_read_timeout(None).or_err(ErrorKind::Control, context)
     }
 
     /// The next reply and its line; `None` when the task has ended.
-    fn next(&mut self) -> Result<Option<(Reply, String)>> {
+    pub(super) fn next(&mut self) -> Result<Option<(Reply, String)>> {
         let context = || format!("read the answer of task `{}`", self.task);
         let mut line = String::new();
         if self.lines.read_line(&mut line).or_err(ErrorKind::Control, context)? == 0 {

@@ -10,8 +10,10 @@ use serde_json::Value;
 
 /// The version of this language.
 pub(super) const VERSION: u32 = 1;
-/// Longer than any request, and the most that is held of one.
-pub(super) const MAX_REQUEST: usize = 4096;
+/// Longer than any request, and the most that is held of one: names of keys, two digits a byte.
+pub(super) const MAX_REQUEST: usize = 256 * 1024;
+/// So many bytes of names are in one request at most.
+pub(super) const MAX_NAMES: usize = MAX_REQUEST / 2 - 8 * 1024;
 
 /// A line.
 #[derive(Debug, Serialize, Deserialize)]
@@ -60,6 +62,13 @@ pub(super) enum Request {
         #[serde(default)]
         reverse: bool,
     },
+    /// Answered by [`Reply::Repaired`].
+    Repair {
+        /// Database of the source.
+        db: u32,
+        /// Names of keys there, each byte as two hexadecimal digits.
+        keys: Vec<String>,
+    },
 }
 
 /// What the task says.
@@ -82,6 +91,10 @@ pub(super) enum Reply {
         /// What was seen of the source then, when it was not what was paused any more.
         #[serde(default)]
         source_changed: Option<String>,
+    },
+    /// For each key why it was not copied; `null`: it is on the target.
+    Repaired {
+        reasons: Vec<Option<String>>,
     },
     /// What was wanted cannot be had.
     Error {
@@ -134,6 +147,18 @@ pub(super) struct Bounds {
     pub(super) write_commands: Option<u64>,
 }
 
+/// A name as it stands in a request.
+pub(super) fn hex(name: &[u8]) -> String {
+    name.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The name that stands in a request; `None` when it is none.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let pairs = text.as_bytes().chunks(2);
+    pairs.map(|pair| if let [a, b] = *pair { Some(digit(a)? << 4 | digit(b)?) } else { None }).collect()
+}
+
 impl From<Limits> for Bounds {
     fn from(limits: Limits) -> Self {
         let Limits { read_bytes, write_bytes, write_commands } = limits;
@@ -158,6 +183,16 @@ impl From<&Error> for Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_come_back() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(unhex(&hex(&all)), Some(all));
+        assert_eq!((hex(b"a\n\xff"), unhex("")), ("610aff".into(), Some(Vec::new())));
+        for bad in ["a", "6g", "+1", "é1"] {
+            assert_eq!(unhex(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn lines_are_what_scripts_rely_on() {

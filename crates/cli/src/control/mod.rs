@@ -2,6 +2,7 @@
 //!
 //! - `server.rs`: the end in `keyferry sync`; `client.rs`: the end in `keyferry status`, `pause` and the others.
 //! - `message.rs`: what is said, one JSON object a line each way; `socket.rs`: where.
+//! - `repair.rs`: the end in `keyferry compare --repair`.
 //! - `args.rs`: the command line; `show.rs`: the words for a person.
 //!
 //! Nothing here decides anything about the data: it only hands over what a user wants.
@@ -9,6 +10,7 @@
 mod args;
 mod client;
 mod message;
+mod repair;
 mod server;
 mod show;
 mod socket;
@@ -16,6 +18,7 @@ mod socket;
 use std::process::ExitCode;
 
 pub(crate) use args::Command;
+pub(crate) use repair::RunningTask;
 pub(crate) use server::Server;
 
 use crate::sync::failed;

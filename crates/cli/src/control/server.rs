@@ -25,7 +25,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    message::{MAX_REQUEST, Message, Reply, Request, Status, StepNews, VERSION, Version},
+    message::{MAX_REQUEST, Message, Reply, Request, Status, StepNews, VERSION, Version, unhex},
     socket::Address,
 };
 use crate::task_lock::TaskLock;
@@ -155,7 +155,7 @@ impl Client {
                 self.say(Reply::from(&error)).await;
                 return None;
             }
-            let mut piece = [0; 1024];
+            let mut piece = [0; 4096];
             let n = tokio::select! {
                 biased;
                 () = self.shared.ended.cancelled() => return None,
@@ -209,7 +209,20 @@ impl Client {
                 };
                 self.cut_over(spec).await
             }
+            Request::Repair { db, keys } => {
+                let reply = self.repair(db, &keys).await.unwrap_or_else(|e| Reply::from(&e));
+                self.say(reply).await
+            }
         }
+    }
+
+    /// Has keys copied again. It takes a bounded time, and goes on when the client goes.
+    async fn repair(&self, db: u32, keys: &[String]) -> Result<Reply> {
+        let names: Option<Vec<Vec<u8>>> = keys.iter().map(|name| unhex(name)).collect();
+        let odd = || Error::new(ErrorKind::Control, "read a request: a name is no name");
+        let said = self.shared.stats.control.repair(db, names.ok_or_else(odd)?)?;
+        let ended = || "repair through the task: it has ended, or begins again".into();
+        Ok(Reply::Repaired { reasons: said.await.or_err(ErrorKind::RepairRefused, ended)? })
     }
 
     /// Hands on what is said of a cut-over until its end. A client that goes, or does not read, lets go of it by that.

@@ -214,15 +214,20 @@ pub(crate) struct OfComparison {
 }
 
 impl OfComparison {
-    /// Its history, if there is one.
-    ///
-    /// Errors: `NoHistory` when a task was named that has none.
-    pub(crate) fn find(&self, source: &Endpoint, target: &Endpoint) -> Result<Option<History>> {
+    /// Its state directory and its name, or those that it would have.
+    pub(crate) fn task(&self, source: &Endpoint, target: &Endpoint) -> Result<Option<(PathBuf, String)>> {
         let dir = match state_dir(self.state_dir.as_deref()) {
             Err(_) if self.task.is_none() => return Ok(None),
             dir => dir?,
         };
-        let task = self.task.clone().unwrap_or_else(|| default_task(Some(source), target));
+        Ok(Some((dir, self.task.clone().unwrap_or_else(|| default_task(Some(source), target)))))
+    }
+
+    /// Its history, if there is one.
+    ///
+    /// Errors: `NoHistory` when a task was named that has none.
+    pub(crate) fn find(&self, source: &Endpoint, target: &Endpoint) -> Result<Option<History>> {
+        let Some((dir, task)) = self.task(source, target)? else { return Ok(None) };
         let [new, old] = files(&dir, &task);
         if new.exists() || old.exists() {
             return Ok(Some(History::open(&dir, &task)));

@@ -10,6 +10,7 @@ mod objects;
 mod repair;
 mod resume;
 mod speed;
+mod through;
 
 use std::{path::Path, process::Command, time::Duration};
 

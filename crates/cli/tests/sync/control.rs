@@ -182,7 +182,7 @@ fn the_socket_is_the_users_own_and_bounded() {
         ("nonsense\n", "CTL-0002"),
         ("{\"v\":2,\"command\":\"status\"}\n", "version 2"),
         ("{\"v\":1,\"command\":\"status\",\"unknown\":1}\n", "\"reply\":\"status\""),
-        (&"x".repeat(5000), "too long"),
+        (&"x".repeat(256 * 1024 + 1), "too long"),
     ] {
         let mut stream = connect();
         stream.write_all(request.as_bytes()).unwrap();

@@ -149,6 +149,11 @@ impl Desk {
         Err(Error::new(ErrorKind::CutoverRefused, format!("cut over: {why}")))
     }
 
+    /// Whether a cut-over is under way, or being undone.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(*lock(&self.state), State::Waiting(_) | State::Busy)
+    }
+
     /// The next one that is asked for.
     pub(super) async fn next(&self) -> Asked {
         loop {
@@ -166,5 +171,26 @@ impl Desk {
     /// Nobody does it any more.
     pub(super) fn close(&self) {
         *lock(&self.state) = State::Closed;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::Control;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_repair_beside_it() {
+        let control = Control::default();
+        let why = || control.repair(0, Vec::new()).unwrap_err().to_string();
+        assert!(timeout(Duration::ZERO, control.desk.next()).await.is_err());
+        assert!(!why().contains("cut-over"));
+        let spec = CutoverSpec { timeout: Duration::ZERO, source_pause: None, reverse: false };
+        let _said = control.cut_over(spec).unwrap();
+        assert!(why().contains("a cut-over is under way"));
+        control.desk.next().await;
+        assert!(why().contains("a cut-over is under way"), "also while it is undone");
     }
 }

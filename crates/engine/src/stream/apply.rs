@@ -4,7 +4,7 @@
 //! - A batch never ends within a transaction of the source, and its checkpoint never stands within a value.
 //! - When no chunk waits, what has been decoded is handed on at once: the delay at a low rate is one pass of the loop.
 
-use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
+use keyferry_model::{Error, ErrorKind, Result, failpoint};
 use keyferry_rdb as rdb;
 use keyferry_resp::{Limits, request};
 use tokio::{
@@ -15,6 +15,7 @@ use tokio::{
 use super::{expiry::Expiry, input::Input, older::Older, transaction::Open};
 use crate::{
     Stats,
+    repair::Values,
     source::{Chunk, Framing},
     target::{Batch, Checkpoint, Fed, Guard, Rebuild, Restore, decode_error},
 };
@@ -111,7 +112,9 @@ pub(crate) struct Apply<'a> {
     framing: Framing,
     pub(super) stream_from: Option<u64>,
     full_only: bool,
-    input: Input,
+    pub(super) input: Input,
+    /// What a repair writes, at its offset: see `repair.rs`.
+    pub(super) repair: Option<Values>,
 }
 
 impl<'a> Apply<'a> {
@@ -159,6 +162,7 @@ impl<'a> Apply<'a> {
             stream_from: plan.stream_from,
             full_only: plan.full_only,
             input: Input::default(),
+            repair: None,
         };
         // What was being rebuilt when the last process ended.
         if let Some(at) = checkpoint.snapshot.filter(|at| at.offset > 0) {
@@ -175,6 +179,9 @@ impl<'a> Apply<'a> {
         mut spare: mpsc::Receiver<Batch>,
     ) -> Result<()> {
         while !matches!(self.phase, Phase::Ended) {
+            if self.stats.control.repairs.wants_halt() {
+                self.stand_still(&batches, &mut spare).await?;
+            }
             let chunk = match chunks.try_recv() {
                 Ok(chunk) => chunk,
                 Err(TryRecvError::Disconnected) => break,
@@ -214,7 +221,10 @@ impl<'a> Apply<'a> {
                 Phase::Value(reader, rebuild) => self.decode_value(reader, rebuild)?,
                 Phase::Held { reader, rebuild, raw, done } => self.decode_held(reader, rebuild, raw, done)?,
                 Phase::Mark { mark, read } => self.decode_mark(mark, read)?,
-                Phase::Stream(scanner) => self.decode_stream(scanner)?,
+                Phase::Stream(mut scanner) => {
+                    let more = self.decode_requests(&mut scanner)?;
+                    (Phase::Stream(scanner), more)
+                }
                 Phase::Ended => (Phase::Ended, false),
             };
             self.phase = phase;
@@ -361,34 +371,6 @@ impl<'a> Apply<'a> {
             true => Phase::Ended,
             false => Phase::Stream(request::Scanner::new(Limits::default())),
         }
-    }
-
-    /// Decodes commands until the batch is full or bytes are missing.
-    fn decode_stream(&mut self, mut scanner: request::Scanner) -> Result<(Phase, bool)> {
-        let input = std::mem::take(&mut self.input);
-        let mut used = 0;
-        let result = self.read_requests(&mut scanner, input.bytes(), &mut used);
-        self.keep_transaction(&input.bytes()[..used]);
-        self.input = input;
-        self.input.consume(used);
-        Ok((Phase::Stream(scanner), result?))
-    }
-
-    fn read_requests(&mut self, scanner: &mut request::Scanner, input: &[u8], used: &mut usize) -> Result<bool> {
-        while !self.batch.is_full() || self.in_transaction {
-            match scanner.next(&input[*used..]) {
-                Ok(Some(request)) => {
-                    *used += request.bytes().len();
-                    self.on_request(&request)?;
-                }
-                Ok(None) => return Ok(false),
-                Err(e) => {
-                    let what = format!("read the stream behind offset {}", self.offset);
-                    return Err(Error::new(ErrorKind::Protocol(Side::Source), what).caused_by(e));
-                }
-            }
-        }
-        Ok(true)
     }
 }
 

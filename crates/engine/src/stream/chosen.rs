@@ -85,7 +85,8 @@ impl Sink for Encoder<'_> {
     }
 }
 
-fn kind_of_payload(payload: &[u8]) -> Option<Kind> {
+/// The type of the value in a payload.
+pub(super) fn kind_of_payload(payload: &[u8]) -> Option<Kind> {
     dump::verify(payload).ok().map(|(kind, ..)| kind_of(kind.group()))
 }
 

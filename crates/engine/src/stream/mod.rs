@@ -6,6 +6,7 @@
 //! - `input.rs`: the bytes that wait to be decoded; `databases.rs`: which database goes where;
 //!   `expiry.rs`: deadlines of the stream; `holding.rs`: whether they are held.
 //! - `seal.rs`: closing a batch; `transaction.rs`: in front of a transaction whose end has not come.
+//! - `repair.rs`: standing still, and writing at an offset what the source had there.
 //! - `older/`: commands that the target's version does not know; `payload.rs`: values and libraries that they carry.
 
 mod apply;
@@ -17,6 +18,7 @@ mod older;
 mod on_item;
 mod on_request;
 mod payload;
+mod repair;
 mod seal;
 mod transaction;
 

@@ -15,6 +15,8 @@ use super::apply::Apply;
 
 /// So many bytes of a transaction are kept; as commands they are in memory already.
 const KEPT: usize = 8 << 20;
+/// Bytes of a MULTI.
+const MULTI: u64 = b"*1\r\n$5\r\nMULTI\r\n".len() as u64;
 
 /// Where everything was in front of the MULTI of the last transaction, and what has come of it.
 #[derive(Default)]
@@ -50,6 +52,19 @@ impl Apply<'_> {
             raw: std::mem::take(&mut self.open.raw),
             large: self.guard.is_none(),
         };
+    }
+
+    /// Whether of an open transaction nothing has come but its MULTI.
+    pub(super) fn transaction_is_empty(&self) -> bool {
+        self.offset - self.open.offset == MULTI
+    }
+
+    /// Of an open transaction nothing has come but its MULTI: what has been added behind that stands in front of it.
+    pub(super) fn begin_transaction_here(&mut self) {
+        self.batch.set_end = 0;
+        self.open.bytes = self.batch.bytes.len();
+        self.open.expects = self.batch.expects.len();
+        self.open.lane_db = self.lane_db;
     }
 
     /// Keeps what has come of an open transaction. It ends where `decoded` ends, all of which has been.

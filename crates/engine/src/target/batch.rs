@@ -9,6 +9,7 @@
 use keyferry_resp::encode;
 
 use super::guard::Guard;
+use crate::repair::Repaired;
 
 /// A batch is handed to the lane when it has this many bytes: several system calls' worth, a few milliseconds of
 /// the target's work.
@@ -69,6 +70,8 @@ pub(crate) struct Batch {
     pub(crate) exact: bool,
     /// Where the bytes end when a [`set`](Self::set) was the last that was added.
     pub(crate) set_end: usize,
+    /// Keys in it were copied again: somebody is told when it is on the target.
+    pub(crate) repaired: Option<Repaired>,
 }
 
 /// So many pairs are joined at most: targets up to 6.2 take no command of more than a million arguments, and a transaction of
@@ -115,6 +118,7 @@ impl Batch {
         self.exact = false;
         self.position = None;
         self.set_end = 0;
+        self.repaired = None;
     }
 
     /// Takes out what was added behind so many bytes and notes.

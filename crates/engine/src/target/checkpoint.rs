@@ -99,7 +99,7 @@ impl Flags {
 const KEY: &[u8] = b"__keyferry_checkpoint:";
 
 /// The key of a task's checkpoint.
-pub(crate) fn key(task: &str) -> Vec<u8> {
+pub fn key(task: &str) -> Vec<u8> {
     [KEY, task.as_bytes()].concat()
 }
 

@@ -272,6 +272,10 @@ impl<'a> Lane<'a> {
                 self.stats.position.set(position);
                 failpoint("position-moved");
             }
+            if let Some(repaired) = batch.repaired.take() {
+                failpoint("repair-applied");
+                repaired.say();
+            }
             if batch.wants_ack {
                 self.stats.ack_now.notify_one();
             }

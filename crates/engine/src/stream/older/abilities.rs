@@ -4,7 +4,7 @@ use keyferry_keyspace::{Flavor, ServerVersion};
 
 /// A set of abilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Abilities(u64);
+pub(in crate::stream) struct Abilities(u64);
 
 impl Abilities {
     pub(super) const NONE: Self = Self(0);

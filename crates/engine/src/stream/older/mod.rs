@@ -125,6 +125,17 @@ impl Older {
         self
     }
 
+    /// Looks at every payload, whatever the versions; gives what to set back.
+    pub(in crate::stream) fn with_all_payloads(&mut self) -> Abilities {
+        let before = self.lacks;
+        self.lacks = before.and(Abilities::PAYLOADS);
+        before
+    }
+
+    pub(in crate::stream) fn set_lacks(&mut self, lacks: Abilities) {
+        self.lacks = lacks;
+    }
+
     /// How `request` is written for the target; `None` when it goes out as it is.
     #[inline]
     pub(crate) fn rule_for(&self, request: &Request<'_>) -> Option<Write> {

@@ -1,0 +1,202 @@
+//! Where a repair is asked for, and what is said between it and the stream loop.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
+
+use keyferry_keyspace::ReplId;
+use keyferry_model::{Error, ErrorKind, Result};
+use tokio::sync::{Notify, oneshot};
+
+use super::{MAX_REPAIR_KEYS, Reasons};
+use crate::stats::lock;
+
+/// Keys that are to be copied again.
+pub(super) struct Asked {
+    /// Database of the source.
+    pub(super) db: u32,
+    /// Their names there.
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) said: oneshot::Sender<Reasons>,
+}
+
+/// What the stream loop is asked for: to stand still, until it gets something or the other end is dropped.
+pub(crate) struct Halt {
+    /// The offset behind the last command that is in a batch.
+    pub(crate) standing: oneshot::Sender<u64>,
+    pub(crate) values: oneshot::Receiver<Values>,
+}
+
+impl Halt {
+    /// Stands still at `offset`; gives what is to be written, and `None` when nothing is.
+    pub(crate) async fn stand(self, offset: u64) -> Option<Values> {
+        self.standing.send(offset).ok()?;
+        self.values.await.ok()
+    }
+}
+
+/// What the source had.
+pub(crate) struct Values {
+    /// When it was there.
+    pub(crate) offset: u64,
+    pub(crate) history: ReplId,
+    /// Where.
+    pub(crate) db: u32,
+    /// This machine's time when it was asked, in Unix milliseconds.
+    pub(crate) read_ms: u64,
+    /// For each key the command that the source could have sent.
+    pub(crate) commands: Vec<Vec<u8>>,
+    /// Told what became of each, or why nothing became of any; dropped when nobody knows.
+    pub(crate) said: oneshot::Sender<Result<Reasons, String>>,
+}
+
+/// What is said when the batch that it is in is on the target.
+pub(crate) struct Repaired {
+    pub(crate) said: oneshot::Sender<Result<Reasons, String>>,
+    pub(crate) reasons: Reasons,
+}
+
+impl Repaired {
+    pub(crate) fn say(self) {
+        let _ = self.said.send(Ok(self.reasons));
+    }
+}
+
+/// Takes what is asked for, one at a time, and only while there is somebody who does it.
+#[derive(Default)]
+pub(crate) struct Desk {
+    state: Mutex<State>,
+    came: Notify,
+    /// There is a [`Halt`].
+    halts: AtomicBool,
+    halt: Mutex<Option<Halt>>,
+}
+
+#[derive(Default)]
+enum State {
+    /// No stream is followed.
+    #[default]
+    Closed,
+    Free,
+    Waiting(Asked),
+    Busy,
+}
+
+impl Desk {
+    /// Errors: `RepairRefused`.
+    pub(crate) fn ask(&self, db: u32, keys: Vec<Vec<u8>>) -> Result<oneshot::Receiver<Reasons>> {
+        let mut state = lock(&self.state);
+        let why = match *state {
+            _ if keys.len() > MAX_REPAIR_KEYS => "too many keys at once",
+            State::Closed => "the task does not follow its source yet",
+            State::Waiting(_) | State::Busy => "another repair is under way",
+            State::Free => {
+                let (said, reasons) = oneshot::channel();
+                *state = State::Waiting(Asked { db, keys, said });
+                self.came.notify_one();
+                return Ok(reasons);
+            }
+        };
+        Err(refused(why))
+    }
+
+    /// Whether a repair is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(*lock(&self.state), State::Waiting(_) | State::Busy)
+    }
+
+    /// There is somebody who does it now, until what this gives is dropped.
+    pub(super) fn open(&self) -> Open<'_> {
+        *lock(&self.state) = State::Free;
+        Open(self)
+    }
+
+    /// Asks the stream loop to stand still.
+    pub(crate) fn halt(&self, halt: Halt) {
+        *lock(&self.halt) = Some(halt);
+        self.halts.store(true, Relaxed);
+    }
+
+    /// It is not to any more.
+    pub(super) fn withdraw(&self) {
+        drop(self.take_halt());
+    }
+
+    /// Whether the stream loop is asked to stand still.
+    #[inline]
+    pub(crate) fn wants_halt(&self) -> bool {
+        self.halts.load(Relaxed)
+    }
+
+    pub(crate) fn take_halt(&self) -> Option<Halt> {
+        self.halts.store(false, Relaxed);
+        lock(&self.halt).take()
+    }
+}
+
+/// The desk of a stream that is followed.
+pub(super) struct Open<'a>(&'a Desk);
+
+impl Open<'_> {
+    /// The next one that is asked for.
+    pub(super) async fn next(&self) -> Asked {
+        loop {
+            {
+                let mut state = lock(&self.0.state);
+                match std::mem::replace(&mut *state, State::Busy) {
+                    State::Waiting(asked) => return asked,
+                    State::Closed | State::Free | State::Busy => *state = State::Free,
+                }
+            }
+            self.0.came.notified().await;
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.state) = State::Closed;
+        self.0.withdraw();
+    }
+}
+
+/// Why keys are not copied now.
+pub(crate) fn refused(why: &str) -> Error {
+    Error::new(ErrorKind::RepairRefused, format!("repair through the task: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{Control, CutoverSpec};
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time_and_beside_no_cut_over() {
+        let control = Control::default();
+        let cutover = CutoverSpec { timeout: Duration::ZERO, source_pause: None, reverse: false };
+        let ask = |keys: usize| control.repair(0, vec![b"a".to_vec(); keys]);
+        let why = |error: Error| error.to_string();
+        assert!(why(ask(1).unwrap_err()).contains("does not follow"));
+        let open = control.repairs.open();
+        assert!(why(ask(MAX_REPAIR_KEYS + 1).unwrap_err()).contains("too many"));
+        let said = ask(1).unwrap();
+        assert!(why(ask(1).unwrap_err()).contains("another repair"));
+        assert!(why(control.cut_over(cutover).unwrap_err()).contains("a repair is under way"));
+        drop(open.next().await);
+        assert!(said.await.is_err() && ask(1).is_err(), "it is not over before the next one can come");
+        assert!(timeout(Duration::ZERO, open.next()).await.is_err());
+        assert!(!why(control.cut_over(cutover).unwrap_err()).contains("repair"));
+        let said = ask(MAX_REPAIR_KEYS).unwrap();
+        control.set_paused(true);
+        assert!(why(ask(1).unwrap_err()).contains("paused"));
+        drop(open);
+        assert!(said.await.is_err());
+        control.set_paused(false);
+        assert!(why(ask(1).unwrap_err()).contains("does not follow"));
+    }
+}
