@@ -339,6 +339,15 @@ fn refused_where_no_task_can_do_it() {
     talk("pause");
     refused(&["--task", "t"], "the task is paused");
     talk("resume");
+    // It runs, and there is no position of it on this target: it may put one there at any time.
+    let third = Server::start("redis-7.0").unwrap();
+    let begins = sync(&source, &third, state.path()).args(["--task", "begins"]).spawn().unwrap();
+    begins.wait_for(LONG, |p| p.in_step).unwrap();
+    let fourth = Server::start("redis-7.0").unwrap();
+    let done = repair(&source, &fourth, state.path(), &["--task", "begins"]);
+    done.assert_error("TGT-0026");
+    assert!(done.stderr.contains("keeps no position there yet"), "{done:?}");
+    assert_eq!(ask::<Option<u64>>(&fourth, 0, "GET a"), None);
     // Beside the position of another one.
     run(&target, 5, &["SET __keyferry_checkpoint:other x"]);
     refused(&["--task", "t"], "database 5");
