@@ -78,7 +78,7 @@ impl Apply<'_> {
         if self.checkpoint.snapshot.is_some() || self.guard.is_none() {
             return Ok(());
         }
-        self.repair = halt.stand(self.offset).await;
+        self.repair = halt.stand(self.offset, self.stats).await;
         self.write_repair(false);
         Ok(())
     }

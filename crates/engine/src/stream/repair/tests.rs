@@ -318,3 +318,22 @@ async fn rules_are_kept() {
     let reasons = said.unwrap().unwrap();
     assert!(reasons[0].as_ref().unwrap().contains("leave its type out") && reasons[1].is_some(), "{reasons:?}");
 }
+
+/// Deadlines on the target wait for the checkpoint that says so, and the values do not.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_waited_for_while_deadlines_are_to_be_held() {
+    let stats = Stats::default();
+    let (standing, stands) = oneshot::channel();
+    let (give, values) = oneshot::channel::<Values>();
+    // Left over from when the loop was woken.
+    stats.hold_now.notify_one();
+    let stood = async { Halt { standing, values }.stand(START, &stats).await.is_none() };
+    let holds = async {
+        assert_eq!(stands.await, Ok(START));
+        tokio::task::yield_now().await;
+        assert!(!give.is_closed(), "nothing has to be said yet");
+        stats.begin_holding(None);
+    };
+    let (gave_up, ()) = timeout(Duration::from_secs(1), async { tokio::join!(stood, holds) }).await.unwrap();
+    assert!(gave_up && give.is_closed());
+}
