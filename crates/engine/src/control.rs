@@ -222,7 +222,9 @@ impl Control {
 /// Keys and commands of the source in a batch; what stands around them is not counted.
 fn written(batch: &Batch) -> u64 {
     let counts = batch.expects.iter().map(|expect| match expect.what {
-        What::Key | What::New | What::Move | What::Command | What::Deadline => u64::from(expect.count),
+        What::Key | What::New | What::Move | What::Command | What::Deadline | What::Repair(_) => {
+            u64::from(expect.count)
+        }
         What::Select | What::Setup | What::Checkpoint | What::Count(_) | What::KeepAlive => 0,
     });
     counts.sum()

@@ -34,7 +34,7 @@ pub use control::{Control, Limits};
 pub use cutover::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
 pub use event::{Begun, Counts, Event};
 pub use load::load;
-pub use repair::{MAX_REPAIR_KEYS, Reasons};
+pub use repair::{MAX_REPAIR_KEYS, REPAIR_TIME, Reasons};
 pub use run::{Gate, Outcome, run};
 pub use stats::{Mark, Stats};
 pub use target::checkpoint::key as position_key;

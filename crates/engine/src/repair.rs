@@ -9,7 +9,8 @@
 //! - A value is written at the offset for which it was read, of the history in which it was read, or not at all.
 //! - It lands in one batch with the checkpoint that covers the offset: both are on the target, or neither.
 //! - Whatever goes wrong is the reason why a key was not copied. No task ends of it.
-//! - The loop stands still no longer than [`HALT`] and [`ANSWER`]; meanwhile the source is read on, and acknowledged.
+//! - The loop stands still no longer than [`ANSWER`], and goes on at once when deadlines have to be held; meanwhile the source is
+//!   read on, and acknowledged.
 
 mod desk;
 mod values;
@@ -21,7 +22,7 @@ use keyferry_model::{Result, failpoint};
 use keyferry_net::Endpoint;
 use tokio::{
     sync::oneshot,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -42,11 +43,23 @@ const HALT: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(10);
 /// Until what was read is on the target, with all in front of it.
 const APPLIED: Duration = Duration::from_secs(60);
+/// No other keys of a request are begun with behind that.
+const REQUEST: Duration = Duration::from_secs(120);
+/// No request takes longer, whatever happens.
+pub const REPAIR_TIME: Duration = REQUEST.saturating_add(Duration::from_secs(180));
 /// How often it is looked whether the stream is followed.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// For each key why it was not copied; `None`: it is on the target as the source had it.
 pub type Reasons = Vec<Option<String>>;
+
+/// Why keys were not copied.
+enum Failed {
+    /// Those that were read together.
+    These(String),
+    /// They, and all that would come behind them: it is not about keys.
+    All(String),
+}
 
 /// Copies what is asked for at the desk.
 pub(crate) struct Repairs<'a> {
@@ -70,9 +83,11 @@ impl Repairs<'_> {
             tokio::select! {
                 biased;
                 () = self.done.cancelled() => return Ok(()),
-                reasons = self.copy(db, &keys) => {
+                reasons = self.copy(db, &keys, &said) => {
                     let copied = reasons.iter().filter(|reason| reason.is_none()).count();
                     tracing::info!(copied, asked = keys.len(), "keys were copied again");
+                    // First: who hears of it may ask for the next ones at once.
+                    open.is_free();
                     // Who has asked may have gone: nothing depends on it.
                     let _ = said.send(reasons);
                 }
@@ -80,82 +95,119 @@ impl Repairs<'_> {
         }
     }
 
-    async fn copy(&self, db: u32, keys: &[Vec<u8>]) -> Reasons {
-        let mut reasons: Reasons = vec![None; keys.len()];
-        if let Err(why) = self.copy_groups(db, keys, &mut reasons).await {
-            // Those that were copied before are copied; again would do no harm.
-            reasons.iter_mut().for_each(|reason| *reason = reason.take().or_else(|| Some(why.clone())));
+    /// Copies one group after the other, for as long as somebody waits for it.
+    async fn copy(&self, db: u32, keys: &[Vec<u8>], said: &oneshot::Sender<Reasons>) -> Reasons {
+        let mut reasons: Reasons = vec![Some("nobody waits for it".to_owned()); keys.len()];
+        let mut left: Vec<usize> = (0..keys.len()).collect();
+        let (mut source, begun) = (None, Instant::now());
+        // How many of those that are left are read one by one: one of them is why they could not be read together.
+        let mut alone = 0_usize;
+        while !left.is_empty() && !said.is_closed() {
+            let mut group = left[..if alone > 0 { 1 } else { left.len() }].to_vec();
+            let copied = match begun.elapsed() {
+                long if long >= REQUEST => Err(Failed::All("the keys before it took too long: compare again".into())),
+                _ => self.copy_some(&mut source, db, keys, &mut group, &mut reasons).await,
+            };
+            let why = match copied {
+                Ok(()) => None,
+                Err(Failed::These(_)) if group.len() > 1 => {
+                    alone = group.len();
+                    continue;
+                }
+                Err(Failed::These(why)) => Some(why),
+                Err(Failed::All(why)) => {
+                    group.clone_from(&left);
+                    Some(why)
+                }
+            };
+            group.iter().filter(|_| why.is_some()).for_each(|&at| reasons[at].clone_from(&why));
+            left.retain(|at| !group.contains(at));
+            alone = alone.saturating_sub(group.len());
         }
         reasons
     }
 
-    /// Copies one group after the other. The error is the reason for all keys, whatever was copied before.
-    async fn copy_groups(&self, db: u32, keys: &[Vec<u8>], reasons: &mut Reasons) -> Result<(), String> {
-        let text = |e: keyferry_model::Error| e.to_string();
-        let mut source = Source::open(self.source, self.version, db).await.map_err(text)?;
-        let sizes = source.sizes(keys).await.map_err(text)?;
-        let mut left: Vec<usize> = (0..keys.len()).rev().collect();
-        while !left.is_empty() {
-            let (mut group, mut bytes) = (Vec::new(), 0);
-            while let Some(&at) = left.last() {
-                // Of what nobody knows the size, one goes at a time.
-                let size = sizes.as_ref().map_or(GROUP, |sizes| sizes[at]);
-                if !group.is_empty() && bytes + size > GROUP {
-                    break;
-                }
-                left.pop();
-                if size > MAX_VALUE {
-                    reasons[at] = Some(too_large(size));
-                    continue;
-                }
-                bytes += size;
-                group.push(at);
+    /// Copies the first of these keys, as many as are read together, and leaves them in `group`. Whatever goes wrong, the next
+    /// ones are read over another connection.
+    async fn copy_some(
+        &self,
+        kept: &mut Option<Source>,
+        db: u32,
+        keys: &[Vec<u8>],
+        group: &mut Vec<usize>,
+        reasons: &mut Reasons,
+    ) -> Result<(), Failed> {
+        let all = |e: keyferry_model::Error| Failed::All(e.to_string());
+        let mut source = match kept.take() {
+            Some(source) => source,
+            None => Source::open(self.source, self.version, db).await.map_err(all)?,
+        };
+        // Anew for each group: they may have grown meanwhile.
+        let names: Vec<&[u8]> = group.iter().map(|&at| keys[at].as_slice()).collect();
+        let sizes = match source.sizes(&names).await {
+            Ok(sizes) => sizes,
+            Err(e) => {
+                group.truncate(1);
+                return Err(Failed::These(e.to_string()));
             }
-            let names: Vec<&[u8]> = group.iter().map(|&at| keys[at].as_slice()).collect();
-            if names.is_empty() {
-                continue;
-            }
-            for (at, reason) in group.into_iter().zip(self.copy_group(&mut source, db, &names).await?) {
-                reasons[at] = reason;
-            }
+        };
+        // Of what nobody knows the size, one goes at a time.
+        let size = |n: usize| sizes.as_ref().map_or(GROUP, |sizes| sizes[n]);
+        if size(0) > MAX_VALUE {
+            group.truncate(1);
+            *kept = Some(source);
+            return Err(Failed::These(too_large(size(0))));
         }
+        let mut bytes = size(0);
+        let fits = |n: &usize| {
+            bytes = bytes.saturating_add(size(*n));
+            bytes <= GROUP
+        };
+        group.truncate(1 + (1..names.len()).take_while(fits).count());
+        let said = self.copy_group(&mut source, db, &names[..group.len()]).await?;
+        group.iter().zip(said).for_each(|(&at, reason)| reasons[at] = reason);
+        *kept = Some(source);
         Ok(())
     }
 
     /// Copies keys that are read together.
-    async fn copy_group(&self, source: &mut Source, db: u32, keys: &[&[u8]]) -> Result<Reasons, String> {
+    async fn copy_group(&self, source: &mut Source, db: u32, keys: &[&[u8]]) -> Result<Reasons, Failed> {
         let (stats, desk) = (self.stats, &self.stats.control.repairs);
         if !stats.is_copied() {
-            return Err("the task still copies the snapshot".into());
+            return Err(Failed::All("the task still copies the snapshot".into()));
         }
-        let lost = || "the connection to the target was lost: compare again".to_owned();
+        let went_on = |why: &str| Failed::These(format!("the stream went on without it, since {why}: compare again"));
         let follows = async {
             while !stats.is_following() {
                 sleep(LOOK).await;
             }
         };
-        timeout(HALT, follows).await.map_err(|_| "the task is not connected to both sides".to_owned())?;
+        timeout(HALT, follows).await.map_err(|_| Failed::All("the task is not connected to both sides".into()))?;
         let (standing, stands) = oneshot::channel();
         let (give, values) = oneshot::channel();
         desk.halt(Halt { standing, values });
         // Also a loop that waits for the source.
         stats.hold_now.notify_one();
         let from = match timeout(HALT, stands).await {
-            Ok(offset) => offset.map_err(|_| lost())?,
+            Ok(offset) => offset.map_err(|_| went_on("a side was lost, or a snapshot is copied"))?,
             Err(_) => {
                 desk.withdraw();
-                return Err(format!("the stream did not come to a halt within {} s", HALT.as_secs()));
+                let why = format!("the stream did not come to a halt within {} s", HALT.as_secs());
+                return Err(Failed::All(why));
             }
         };
         failpoint("repair-standing");
-        let read_ms = now_ms();
         // From here on an early return lets the loop go on: `give` is dropped.
         let read = timeout(ANSWER, source.read(keys)).await;
-        let read = read.map_err(|_| format!("the source did not answer within {} s", ANSWER.as_secs()))?;
-        let Read { history, offset, values } = read.map_err(|e| e.to_string())?;
+        let silent = || Failed::These(format!("the source did not answer within {} s", ANSWER.as_secs()));
+        let read = read.map_err(|_| silent())?;
+        let Read { history, offset, values } = read.map_err(|e| Failed::These(e.to_string()))?;
+        // Behind the answer: no time to live ends earlier than at the source.
+        let read_ms = now_ms();
         let followed = *lock(&stats.replid);
         let Some(history) = history.filter(|id| Some(*id) == followed && offset >= from) else {
-            return Err("the source has another history than the task follows: compare again".into());
+            let why = "the source has another history than the task follows: compare again";
+            return Err(Failed::These(why.into()));
         };
         let mut reasons: Reasons = Vec::with_capacity(keys.len());
         let mut commands = Vec::with_capacity(keys.len());
@@ -166,12 +218,15 @@ impl Repairs<'_> {
         }
         let (said, applied) = oneshot::channel();
         let values = Values { offset, history, db, read_ms, commands, said };
-        give.send(values).map_err(|_| lost())?;
+        give.send(values).map_err(|_| went_on("deadlines had to be held, or a side was lost"))?;
         let unknown = |what: &str| format!("{what}: it is not known whether it was written; compare again");
         let rest = match timeout(APPLIED, applied).await {
-            Ok(Ok(reasons)) => reasons?,
-            Ok(Err(_)) => return Err(unknown("the connection to the target was lost")),
-            Err(_) => return Err(unknown(&format!("the target was not that far within {} s", APPLIED.as_secs()))),
+            Ok(Ok(reasons)) => reasons.map_err(Failed::These)?,
+            Ok(Err(_)) => return Err(Failed::These(unknown("a side was lost"))),
+            Err(_) => {
+                let why = unknown(&format!("the target was not that far within {} s", APPLIED.as_secs()));
+                return Err(Failed::All(why));
+            }
         };
         reasons.iter_mut().filter(|reason| reason.is_none()).zip(rest).for_each(|(reason, said)| *reason = said);
         Ok(reasons)

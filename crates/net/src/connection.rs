@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _};
-use keyferry_resp::{Value, encode};
+use keyferry_resp::{Limits, Value, encode};
 use secrecy::ExposeSecret as _;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -22,6 +22,7 @@ pub struct Connection {
     endpoint: Endpoint,
     /// Bytes that were read and not yet decoded.
     input: Vec<u8>,
+    limits: Limits,
 }
 
 impl Connection {
@@ -31,7 +32,7 @@ impl Connection {
     /// Errors: `Resolve`, `Connect`, `Tls`, `Auth`, `Loading`, `Protocol`, `Timeout`, `Lost` of the endpoint's side.
     pub async fn open(endpoint: &Endpoint) -> Result<Self> {
         let stream = connect(endpoint).await?;
-        let mut conn = Self { stream, endpoint: endpoint.clone(), input: Vec::new() };
+        let mut conn = Self { stream, endpoint: endpoint.clone(), input: Vec::new(), limits: Limits::default() };
         conn.authenticate().await?;
         match conn.ask(&[b"PING"]).await? {
             Value::Status(_) | Value::Bulk(_) => Ok(conn),
@@ -48,7 +49,12 @@ impl Connection {
     /// Over a stream that is connected and asks for no password, for tests.
     #[cfg(feature = "memory")]
     pub fn over(stream: Stream, endpoint: &Endpoint) -> Self {
-        Self { stream, endpoint: endpoint.clone(), input: Vec::new() }
+        Self { stream, endpoint: endpoint.clone(), input: Vec::new(), limits: Limits::default() }
+    }
+
+    /// From now on a reply of more bytes is an error, before they are read.
+    pub fn limit_replies(&mut self, bytes: u64) {
+        self.limits.max_request = bytes;
     }
 
     /// A user without a password may be one that needs none (`nopass`).
@@ -178,12 +184,15 @@ impl Connection {
 
     async fn reply(&mut self) -> Result<Value> {
         loop {
-            match keyferry_resp::decode(&self.input, keyferry_resp::Limits::default()) {
+            match keyferry_resp::decode(&self.input, self.limits) {
                 Ok(Some((used, value))) => {
                     self.input.drain(..used);
                     return Ok(value);
                 }
                 Ok(None) => self.fill(REPLY_TIMEOUT).await?,
+                Err(e @ keyferry_resp::Error::TooLarge { .. }) => {
+                    return Err(self.broken("its reply is too large").caused_by(e));
+                }
                 Err(e) => return Err(self.broken("its reply is not RESP").caused_by(e)),
             }
         }

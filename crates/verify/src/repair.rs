@@ -6,7 +6,11 @@
 
 mod rebuilt;
 
-use std::{future::Future, pin::Pin};
+use std::{
+    future::Future,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use keyferry_model::{Error, ErrorKind, Result};
 
@@ -49,11 +53,13 @@ pub(crate) enum Way<'a> {
     Through(&'a dyn Copier),
 }
 
-/// How keys can be copied: directly where no task keeps its position on the target, and through `copier` where that is its own.
+/// How keys can be copied: directly where no task runs and none keeps its position on the target, and through `copier` where
+/// that is its own.
 ///
-/// Errors: `RepairRefused` when there is a position of another task.
+/// Errors: `RepairRefused` when there is a position of another task, or none of `copier`: a task that runs puts one there as soon
+/// as it begins to write.
 pub(crate) async fn way<'a>(pair: &Pair<'_>, copier: Option<&'a dyn Copier>) -> Result<Way<'a>> {
-    let mut way = Way::Directly;
+    let mut way = None;
     let side = Side::meet(&pair.target.endpoint).await?;
     let mut half = Half::open(&side).await?;
     // A task that copies all databases keeps its position in the first one.
@@ -67,7 +73,7 @@ pub(crate) async fn way<'a>(pair: &Pair<'_>, copier: Option<&'a dyn Copier>) -> 
             let Some((next, keys)) = page else { return Err(half.asker.unexpected("SCAN")) };
             for key in elements(keys) {
                 if let Some(copier) = copier.filter(|copier| key == Some(copier.position())) {
-                    way = Way::Through(copier);
+                    way = Some(Way::Through(copier));
                     continue;
                 }
                 let what = format!("repair the target {}: a task keeps its position in database {db}", side.endpoint);
@@ -79,7 +85,41 @@ pub(crate) async fn way<'a>(pair: &Pair<'_>, copier: Option<&'a dyn Copier>) -> 
             cursor = next.to_vec();
         }
     }
-    Ok(way)
+    match (way, copier) {
+        (Some(way), _) => Ok(way),
+        (None, None) => Ok(Way::Directly),
+        (None, Some(_)) => {
+            let what = format!("repair the target {}: the task runs and keeps no position there yet", side.endpoint);
+            Err(Error::new(ErrorKind::RepairRefused, what))
+        }
+    }
+}
+
+/// Looks again whether a task has begun to write to the target. It reads the names of all keys there: no more than a part of
+/// the time goes into that.
+struct Looks {
+    /// When it ended, and how long it took.
+    last: (Instant, Duration),
+}
+
+impl Looks {
+    /// One part in so many.
+    const PART: u32 = 10;
+
+    async fn begin(pair: &Pair<'_>) -> Result<Self> {
+        let begun = Instant::now();
+        way(pair, None).await?;
+        Ok(Self { last: (Instant::now(), begun.elapsed()) })
+    }
+
+    /// Errors: `RepairRefused` when there is a position.
+    async fn again(&mut self, pair: &Pair<'_>) -> Result<()> {
+        let (ended, took) = self.last;
+        if ended.elapsed() >= took * Self::PART {
+            *self = Self::begin(pair).await?;
+        }
+        Ok(())
+    }
 }
 
 /// How far a repair has come.
@@ -102,7 +142,11 @@ pub(crate) async fn all(
 ) -> Result<()> {
     let mut link = pair.connect().await?;
     let mut checker = Checker::open(pair).await?;
+    let mut looks = if matches!(way, Way::Directly) { Some(Looks::begin(pair).await?) } else { None };
     loop {
+        if let Some(looks) = &mut looks {
+            looks.again(pair).await?;
+        }
         let page = store.differing(run.id, reached.place.after(), rate.batch(PAGE))?;
         let Some((db, names)) = page else { return Ok(()) };
         let keys = Keys::of(names, &pair.spec.objects);

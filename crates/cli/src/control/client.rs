@@ -153,8 +153,17 @@ impl Talk {
 
     /// From now on an answer may take any time.
     pub(super) fn wait_for_ever(&self) -> Result<()> {
+        self.set_patience(None)
+    }
+
+    /// From now on an answer may take so long.
+    pub(super) fn wait_for(&self, time: Duration) -> Result<()> {
+        self.set_patience(Some(time))
+    }
+
+    fn set_patience(&self, time: Option<Duration>) -> Result<()> {
         let context = || format!("talk to task `{}`", self.task);
-        self.lines.get_ref().set_read_timeout(None).or_err(ErrorKind::Control, context)
+        self.lines.get_ref().set_read_timeout(time).or_err(ErrorKind::Control, context)
     }
 
     /// The next reply and its line; `None` when the task has ended.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use keyferry_engine::{MAX_REPAIR_KEYS, position_key};
+use keyferry_engine::{MAX_REPAIR_KEYS, REPAIR_TIME, position_key};
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _};
 use keyferry_verify::{Copier, Copying};
 
@@ -37,7 +37,7 @@ impl RunningTask {
         // Its answer takes its time, and signals are not to wait for it.
         let asked = tokio::task::spawn_blocking(move || {
             let mut talk = Talk::begin(&task, &request)?;
-            talk.wait_for_ever()?;
+            talk.wait_for(REPAIR_TIME)?;
             talk.next()
         });
         let reply = asked.await.or_err(ErrorKind::Internal, || "talk to the task".into())??;

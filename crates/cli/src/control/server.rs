@@ -209,20 +209,27 @@ impl Client {
                 };
                 self.cut_over(spec).await
             }
-            Request::Repair { db, keys } => {
-                let reply = self.repair(db, &keys).await.unwrap_or_else(|e| Reply::from(&e));
-                self.say(reply).await
-            }
+            Request::Repair { db, keys } => match self.repair(db, &keys).await {
+                Ok(Some(reply)) => self.say(reply).await,
+                Ok(None) => false,
+                Err(e) => self.say(Reply::from(&e)).await,
+            },
         }
     }
 
-    /// Has keys copied again. It takes a bounded time, and goes on when the client goes.
-    async fn repair(&self, db: u32, keys: &[String]) -> Result<Reply> {
+    /// Has keys copied again; `None` when the client has gone, by which it lets go of those that are not begun with.
+    async fn repair(&mut self, db: u32, keys: &[String]) -> Result<Option<Reply>> {
         let names: Option<Vec<Vec<u8>>> = keys.iter().map(|name| unhex(name)).collect();
         let odd = || Error::new(ErrorKind::Control, "read a request: a name is no name");
         let said = self.shared.stats.control.repair(db, names.ok_or_else(odd)?)?;
         let ended = || "repair through the task: it has ended, or begins again".into();
-        Ok(Reply::Repaired { reasons: said.await.or_err(ErrorKind::RepairRefused, ended)? })
+        let mut piece = [0; 64];
+        let said = tokio::select! {
+            biased;
+            said = said => said,
+            _ = self.stream.read(&mut piece) => return Ok(None),
+        };
+        Ok(Some(Reply::Repaired { reasons: said.or_err(ErrorKind::RepairRefused, ended)? }))
     }
 
     /// Hands on what is said of a cut-over until its end. A client that goes, or does not read, lets go of it by that.

@@ -13,6 +13,8 @@ use keyferry_testkit::{oracle, process::Signal, wait_until};
 
 use super::*;
 
+mod reasons;
+
 fn sync(source: &Server, target: &Server, dir: &Path) -> keyferry_testkit::keyferry::Builder {
     Keyferry::sync(KEYFERRY, &source.url(), &target.url()).arg("--state-dir").arg(dir)
 }
@@ -293,26 +295,6 @@ fn between_versions() {
     });
 }
 
-/// What the task cannot, or may not, copy is said for each key; the rest is copied, and the task goes on.
-#[test]
-fn what_the_task_does_not_copy_is_said() {
-    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.0").unwrap());
-    let state = tempfile::tempdir().unwrap();
-    run(&source, 0, &["SET fine 1", "SET left-out:1 1", "SETRANGE large 20000000 x"]);
-    let sync = sync(&source, &target, state.path()).args(["--block-key-prefix", "left-out:"]).spawn().unwrap();
-    sync.wait_for(LONG, |p| p.in_step).unwrap();
-    run(&target, 0, &["DEL fine large"]);
-    let done = repair(&source, &target, state.path(), &[]);
-    assert_eq!((done.code, &done.found().1["repaired"]), (1, &Value::from(1)), "{done:?}");
-    let detail = |key| done.lines().iter().find(|d| d["key"] == key).unwrap()["detail"].as_str().unwrap().to_owned();
-    assert!(detail("left-out:1").contains("not repaired: the rules of the task leave it out"), "{done:?}");
-    assert!(detail("large").contains("no more than 16 MiB go through a task"), "{done:?}");
-    assert_eq!(ask::<Option<u64>>(&target, 0, "GET fine"), Some(1));
-    run(&source, 0, &["INCR fine"]);
-    wait_until("it goes on", LONG, || ask::<u64>(&target, 0, "GET fine") == 2).unwrap();
-    assert_eq!(sync.status().unwrap(), None, "{}", sync.stderr());
-}
-
 /// Beside a task that does not run here, is paused, or is not that of the position.
 #[test]
 fn refused_where_no_task_can_do_it() {
@@ -339,6 +321,15 @@ fn refused_where_no_task_can_do_it() {
     talk("pause");
     refused(&["--task", "t"], "the task is paused");
     talk("resume");
+    // It runs, and there is no position of it on this target: it may put one there at any time.
+    let third = Server::start("redis-7.0").unwrap();
+    let begins = sync(&source, &third, state.path()).args(["--task", "begins"]).spawn().unwrap();
+    begins.wait_for(LONG, |p| p.in_step).unwrap();
+    let fourth = Server::start("redis-7.0").unwrap();
+    let done = repair(&source, &fourth, state.path(), &["--task", "begins"]);
+    done.assert_error("TGT-0026");
+    assert!(done.stderr.contains("keeps no position there yet"), "{done:?}");
+    assert_eq!(ask::<Option<u64>>(&fourth, 0, "GET a"), None);
     // Beside the position of another one.
     run(&target, 5, &["SET __keyferry_checkpoint:other x"]);
     refused(&["--task", "t"], "database 5");

@@ -10,7 +10,7 @@ use keyferry_model::{Error, ErrorKind, Result};
 use tokio::sync::{Notify, oneshot};
 
 use super::{MAX_REPAIR_KEYS, Reasons};
-use crate::stats::lock;
+use crate::{Stats, stats::lock};
 
 /// Keys that are to be copied again.
 pub(super) struct Asked {
@@ -29,10 +29,19 @@ pub(crate) struct Halt {
 }
 
 impl Halt {
-    /// Stands still at `offset`; gives what is to be written, and `None` when nothing is.
-    pub(crate) async fn stand(self, offset: u64) -> Option<Values> {
+    /// Stands still at `offset`; gives what is to be written, and `None` when nothing is. Nor when a checkpoint has to say that
+    /// deadlines are held: those on the target wait for it, and end meanwhile.
+    pub(crate) async fn stand(mut self, offset: u64, stats: &Stats) -> Option<Values> {
         self.standing.send(offset).ok()?;
-        self.values.await.ok()
+        while !stats.has_to_say_held() {
+            tokio::select! {
+                biased;
+                values = &mut self.values => return values.ok(),
+                // Also left over from when it was called to a halt.
+                () = stats.hold_now.notified() => {}
+            }
+        }
+        None
     }
 }
 
@@ -43,7 +52,7 @@ pub(crate) struct Values {
     pub(crate) history: ReplId,
     /// Where.
     pub(crate) db: u32,
-    /// This machine's time when it was asked, in Unix milliseconds.
+    /// This machine's time when it had answered, in Unix milliseconds.
     pub(crate) read_ms: u64,
     /// For each key the command that the source could have sent.
     pub(crate) commands: Vec<Vec<u8>>,
@@ -139,6 +148,11 @@ impl Desk {
 pub(super) struct Open<'a>(&'a Desk);
 
 impl Open<'_> {
+    /// The last one that was asked for is done.
+    pub(super) fn is_free(&self) {
+        *lock(&self.0.state) = State::Free;
+    }
+
     /// The next one that is asked for.
     pub(super) async fn next(&self) -> Asked {
         loop {
@@ -187,6 +201,11 @@ mod tests {
         let said = ask(1).unwrap();
         assert!(why(ask(1).unwrap_err()).contains("another repair"));
         assert!(why(control.cut_over(cutover).unwrap_err()).contains("a repair is under way"));
+        let asked = open.next().await;
+        assert!(ask(1).is_err());
+        // Who is told may ask at once.
+        open.is_free();
+        drop((ask(1).unwrap(), asked));
         drop(open.next().await);
         assert!(said.await.is_err() && ask(1).is_err(), "it is not over before the next one can come");
         assert!(timeout(Duration::ZERO, open.next()).await.is_err());

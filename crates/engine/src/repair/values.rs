@@ -9,7 +9,10 @@ use keyferry_net::{Connection, Endpoint};
 use keyferry_rdb::{Group, dump};
 use keyferry_resp::{Value as Reply, encode};
 
-use super::{MAX_VALUE, too_large};
+use super::{GROUP, MAX_VALUE, too_large};
+
+/// Longest answer: what a key takes is a guess, and before 4.0 not even that.
+const MAX_REPLY: u64 = GROUP + MAX_VALUE;
 
 /// A connection to the source with the database selected.
 pub(super) struct Source {
@@ -32,7 +35,8 @@ pub(super) struct Read {
 /// What it had under a key.
 pub(super) enum Value {
     Gone,
-    /// Its time is over by the clock of a source that is a replica itself: its primary decides.
+    /// Its time is over by the clock of a source that does not remove it: a replica, whose primary decides, or one whose
+    /// clients are paused.
     Lapsed,
     Payload {
         payload: Vec<u8>,
@@ -46,6 +50,7 @@ impl Source {
     pub(super) async fn open(endpoint: &Endpoint, version: &ServerVersion, db: u32) -> Result<Self> {
         let mut conn = Connection::open(endpoint).await?;
         conn.command(&[b"SELECT", db.to_string().as_bytes()]).await?;
+        conn.limit_replies(MAX_REPLY);
         let v4 = version.redis >= (4, 0, 0);
         // Before 4.0 a history is named by the server that wrote it.
         let section: &[u8] = if v4 { b"replication" } else { b"default" };
@@ -53,7 +58,7 @@ impl Source {
     }
 
     /// How much memory each key takes; `None` when it does not tell. 0 for a key that is not there.
-    pub(super) async fn sizes(&mut self, keys: &[Vec<u8>]) -> Result<Option<Vec<u64>>> {
+    pub(super) async fn sizes(&mut self, keys: &[&[u8]]) -> Result<Option<Vec<u64>>> {
         if !self.tells_memory {
             return Ok(None);
         }
@@ -142,7 +147,7 @@ impl Value {
             Self::Gone => encode::command(&mut out, &[b"DEL", key]),
             Self::Lapsed => {
                 return Err(
-                    "its time is over at the source, which is a replica: its primary has yet to remove it".into()
+                    "its time is over at the source, which may not remove it yet: it is a replica, or its clients are paused".into()
                 );
             }
             Self::Payload { payload, ttl } => {

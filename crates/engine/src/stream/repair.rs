@@ -8,7 +8,10 @@
 //!   behind the MULTI of the transaction in which they were asked, of which nothing has been run then: in front of it is the
 //!   same.
 
-use keyferry_keyspace::{Kind, command::classify};
+use keyferry_keyspace::{
+    Flavor, Kind,
+    command::{CommandName, classify},
+};
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_resp::{
     Limits,
@@ -20,7 +23,7 @@ use super::{apply::Apply, chosen::kind_of_payload};
 use crate::{
     repair::{Repaired, Values},
     stats::lock,
-    target::Batch,
+    target::{Batch, What},
 };
 
 impl Apply<'_> {
@@ -75,7 +78,7 @@ impl Apply<'_> {
         if self.checkpoint.snapshot.is_some() || self.guard.is_none() {
             return Ok(());
         }
-        self.repair = halt.stand(self.offset).await;
+        self.repair = halt.stand(self.offset, self.stats).await;
         self.write_repair(false);
         Ok(())
     }
@@ -105,7 +108,7 @@ impl Apply<'_> {
         let (age_ms, lacks) = (self.expiry.age_ms, self.older.with_all_payloads());
         (self.source_db, self.now_ms) = (db, read_ms);
         self.look_at_delay();
-        let reasons: Vec<Option<String>> = commands.iter().map(|command| self.write_one(command).err()).collect();
+        let reasons = (0..).zip(&commands).map(|(place, command)| self.write_one(place, command).err()).collect();
         (self.source_db, self.now_ms) = (source_db, now_ms);
         self.expiry.age_ms = age_ms;
         self.older.set_lacks(lacks);
@@ -122,8 +125,9 @@ impl Apply<'_> {
         failpoint("repair-decoded");
     }
 
-    /// Writes one command as if it had come; the reason when that cannot be, and then the batch is as before.
-    fn write_one(&mut self, command: &[u8]) -> Result<(), String> {
+    /// Writes the command of the key with this place as if it had come; the reason when that cannot be, and then the batch is
+    /// as before.
+    fn write_one(&mut self, place: u32, command: &[u8]) -> Result<(), String> {
         let before = (self.batch.bytes.len(), self.batch.expects.len(), self.lane_db);
         let (missing, unsupported) = (self.missing_database, self.stats.unsupported());
         let request = match Scanner::new(Limits::default()).next(command) {
@@ -135,12 +139,37 @@ impl Apply<'_> {
             Err(e) => e.to_string(),
             Ok(()) if self.missing_database != missing => "the target has no such database".into(),
             Ok(()) if self.batch.expects.len() == before.1 => "the rules of the task leave it out".into(),
-            Ok(()) => return Ok(()),
+            Ok(()) if self.is_left_out(&request, before.1) => "the target cannot hold it".into(),
+            Ok(()) => {
+                self.make_a_try(place, before.1);
+                return Ok(());
+            }
         };
         self.batch.cut(before.0, before.1);
         (self.lane_db, self.missing_database) = (before.2, missing);
         self.stats.set_unsupported(unsupported);
         Err(why)
+    }
+
+    /// What is written behind the first notes, when that is one command: others have the place of the value to themselves.
+    fn only_command(&self, from: usize) -> Option<CommandName> {
+        let mut added = self.batch.expects[from..].iter().filter(|expect| expect.what != What::Select);
+        let (Some(expect), None) = (added.next(), added.next()) else { return None };
+        let request = Scanner::new(Limits::default()).next(&self.batch.bytes[expect.at..]).ok().flatten()?;
+        Some(CommandName::new(request.name()))
+    }
+
+    /// Whether of a value nothing is written but that it is gone, as the stream would have it: the user has chosen to leave
+    /// out what the target cannot hold.
+    fn is_left_out(&self, request: &request::Request<'_>, from: usize) -> bool {
+        request.arg(3).is_some() && self.only_command(from).is_some_and(|name| name.as_str() == "DEL")
+    }
+
+    /// The target may refuse it and the task goes on: it may be another server by now than the one that was asked what it reads.
+    fn make_a_try(&mut self, place: u32, from: usize) {
+        if self.only_command(from).is_some_and(|name| matches!(name.as_str(), "RESTORE" | "DEL")) {
+            self.batch.try_last(place, self.restore.server.flavor == Flavor::Other);
+        }
     }
 
     /// A value of a type that is left out may be the target's own. In the stream nothing can be seen of that.

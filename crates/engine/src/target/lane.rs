@@ -191,6 +191,7 @@ impl<'a> Lane<'a> {
             match expect.what {
                 What::Key if refused && self.keeps(scanner.error_text()) => counts.kept(),
                 What::Setup if refused && self.keeps(scanner.error_text()) => {}
+                What::Repair(place) if refused => self.not_repaired(place, scanner.error_text()),
                 _ if refused => return Err(self.broken(self.refusal(expect, scanner.error_text()))),
                 // `SET ... NX` or MSETNX on a key that is there, or a rebuilt one that has found one.
                 What::Key | What::New | What::Move if absent(expect.what, summary.kind) => match self.on_conflict {
@@ -210,7 +211,7 @@ impl<'a> Lane<'a> {
                     return Err(self.broken(Error::new(ErrorKind::DeadlineMissed, what)));
                 }
                 What::Key | What::New | What::Move => counts.keys += u64::from(expect.count),
-                What::Command | What::Deadline => counts.commands += u64::from(expect.count),
+                What::Command | What::Deadline | What::Repair(_) => counts.commands += u64::from(expect.count),
                 What::Select | What::Setup | What::Checkpoint | What::Count(_) | What::KeepAlive => {}
             }
         }
@@ -290,6 +291,14 @@ impl<'a> Lane<'a> {
         let guarded = self.flight.batches.front().is_some_and(|batch| batch.guarded);
         self.stats.broken.fetch_or(guarded, Relaxed);
         error
+    }
+
+    /// A key that was to be copied again is not: that is no end of the task.
+    fn not_repaired(&mut self, place: u32, text: &[u8]) {
+        let repaired = self.flight.batches.front_mut().and_then(|batch| batch.repaired.as_mut());
+        if let Some(reason) = repaired.and_then(|repaired| repaired.reasons.get_mut(place as usize)) {
+            *reason = Some(format!("the target answers `{}`", safe_text(text)));
+        }
     }
 
     /// Whether the next reply is that to the EXEC of the first batch.

@@ -50,6 +50,8 @@ fn commands(batch: &Batch) -> Vec<String> {
         let word = |i| String::from_utf8_lossy(request.arg(i).unwrap_or_default()).into_owned();
         match request.name() {
             b"MSET" => (1..request.argc()).step_by(2).for_each(|i| found.push(format!("SET {}", word(i)))),
+            // What the target may refuse.
+            b"EVAL" if word(1).contains("pcall") => found.push(format!("{} {}", word(3), word(4))),
             _ => found.push(format!("{} {}", word(0), word(1))),
         }
         rest = &rest[request.bytes().len()..];
@@ -69,6 +71,7 @@ struct Case {
     objects: Objects,
     version: &'static str,
     history: &'static [u8],
+    on_unsupported: OnUnsupported,
     /// Between two pieces.
     pause: Duration,
 }
@@ -86,6 +89,7 @@ impl Case {
             objects: Objects::default(),
             version: "7.0.0",
             history: HISTORY,
+            on_unsupported: OnUnsupported::Fail,
             pause: Duration::ZERO,
         }
     }
@@ -100,14 +104,14 @@ impl Case {
             server,
             modules: Modules::default(),
             on_conflict: OnConflict::Replace,
-            on_unsupported: OnUnsupported::Fail,
+            on_unsupported: self.on_unsupported,
             place: b"place".to_vec(),
             deadlines: Deadlines::Held,
         };
         let plan = Plan {
             objects: &self.objects,
             expiry: Expiry::new(Duration::from_secs(8), &source, &server),
-            older: Older::new(&source, &server, OnUnsupported::Fail, b"place"),
+            older: Older::new(&source, &server, self.on_unsupported, b"place"),
             framing: Framing::Length(0),
             stream_from: Some(0),
             full_only: false,
@@ -146,6 +150,7 @@ impl Case {
         };
         let (result, ()) = tokio::join!(apply.run(chunks, batches_tx, spare), feed);
         result.unwrap();
+        assert!(stats.unsupported().is_empty(), "what was not written does not count");
         drop(apply);
         let (mut all, mut with) = (Vec::new(), Vec::new());
         while let Ok(Some(mut batch)) = timeout(Duration::ZERO, batches.recv()).await {
@@ -283,13 +288,16 @@ async fn what_would_end_the_task_is_a_reason() {
     );
     let mut stream_value = Vec::new();
     encode::command(&mut stream_value, &[b"RESTORE", b"x", b"0", &payload, b"REPLACE"]);
-    let mut older = case(0, vec![restore("r"), stream_value, line(&["DEL", "gone"])]);
-    older.version = "4.0.14";
-    let (all, _, said) = older.run().await;
-    assert_eq!(all, ["SET a", "RESTORE r", "DEL gone", "SET b"]);
-    let reasons = said.unwrap().unwrap();
-    assert!(reasons[1].as_ref().unwrap().contains("cannot hold it"), "{reasons:?}");
-    assert_eq!((&reasons[0], &reasons[2]), (&None, &None));
+    // Also where the user leaves such values out: what the target has under the key stays.
+    for on_unsupported in [OnUnsupported::Fail, OnUnsupported::Drop] {
+        let mut older = case(0, vec![restore("r"), stream_value.clone(), line(&["DEL", "gone"])]);
+        (older.version, older.on_unsupported) = ("4.0.14", on_unsupported);
+        let (all, _, said) = older.run().await;
+        assert_eq!(all, ["SET a", "RESTORE r", "DEL gone", "SET b"]);
+        let reasons = said.unwrap().unwrap();
+        assert!(reasons[1].as_ref().unwrap().contains("cannot hold it"), "{reasons:?}");
+        assert_eq!((&reasons[0], &reasons[2]), (&None, &None));
+    }
 }
 
 /// What the rules of the task do not choose is not written.
@@ -309,4 +317,23 @@ async fn rules_are_kept() {
     assert!(all.iter().all(|words| !words.starts_with("RESTORE") && words != "DEL gone"), "{all:?}");
     let reasons = said.unwrap().unwrap();
     assert!(reasons[0].as_ref().unwrap().contains("leave its type out") && reasons[1].is_some(), "{reasons:?}");
+}
+
+/// Deadlines on the target wait for the checkpoint that says so, and the values do not.
+#[tokio::test(start_paused = true)]
+async fn nothing_is_waited_for_while_deadlines_are_to_be_held() {
+    let stats = Stats::default();
+    let (standing, stands) = oneshot::channel();
+    let (give, values) = oneshot::channel::<Values>();
+    // Left over from when the loop was woken.
+    stats.hold_now.notify_one();
+    let stood = async { Halt { standing, values }.stand(START, &stats).await.is_none() };
+    let holds = async {
+        assert_eq!(stands.await, Ok(START));
+        tokio::task::yield_now().await;
+        assert!(!give.is_closed(), "nothing has to be said yet");
+        stats.begin_holding(None);
+    };
+    let (gave_up, ()) = timeout(Duration::from_secs(1), async { tokio::join!(stood, holds) }).await.unwrap();
+    assert!(gave_up && give.is_closed());
 }

@@ -8,7 +8,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::target::{Checkpoint, Guard};
+use crate::{
+    repair::Repaired,
+    target::{Checkpoint, Guard},
+};
 
 async fn connected() -> (Stream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -142,6 +145,35 @@ async fn a_transaction_applies_as_a_whole_or_not_at_all() {
         assert_eq!(result.unwrap_err().kind(), kind, "{replies:?}");
         assert_eq!((stats.applied.get(), stats.broken.load(Relaxed)), (0, broken), "{replies:?}");
     }
+}
+
+/// What the target refuses of a repair is a reason, and all else of the batch counts.
+#[tokio::test]
+async fn a_refused_repair_is_no_end() {
+    let (said, mut reasons) = tokio::sync::oneshot::channel();
+    let batch =
+        |said| {
+            let checkpoint = Checkpoint { offset: 70, seq: 4, ..Checkpoint::BEGINNING };
+            let (mut guard, mut batch) = (Guard::new("t", 0, &checkpoint), Batch::default());
+            guard.open(&mut batch);
+            for place in 0..3 {
+                batch.command(What::Command, 70, &[b"DEL", b"a"]);
+                batch.try_last(place, place == 2);
+            }
+            assert!(batch.bytes.ends_with(
+                b"$32\r\nreturn redis.pcall(unpack(ARGV))\r\n$1\r\n1\r\n$1\r\na\r\n$3\r\nDEL\r\n$1\r\na\r\n"
+            ));
+            guard.seal(&mut batch, Some(3), &checkpoint, None);
+            (batch.applied, batch.repaired) = (Some(70), Some(Repaired { said, reasons: vec![None; 3] }));
+            batch
+        };
+    let queued = "+OK\r\n:1\r\n+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
+    let replies = format!("{queued}*6\r\n+OK\r\n-ERR DUMP payload 'x'\r\n:1\r\n+OK\r\n+OK\r\n:4\r\n");
+    let (result, stats) = run_cut(OnConflict::Abort, vec![batch(said)], replies.as_bytes(), 5).await;
+    result.unwrap();
+    let refused = Some("the target answers `ERR DUMP payload`".to_owned());
+    assert_eq!(reasons.try_recv().unwrap().unwrap(), [None, refused, None]);
+    assert_eq!((stats.commands.get(), stats.applied.get(), stats.broken.load(Relaxed)), (2, 70, false));
 }
 
 #[tokio::test]
