@@ -35,7 +35,7 @@ use crate::{
     begin::{Task, reversed},
     checks,
     source::{self, Attached, Report},
-    target::{Checkpoint, Flags, LogId, SOON, Turn, ask, checkpoint, lift, run_of, try_out},
+    target::{Checkpoint, Flags, Gone, LogId, SOON, Turn, ask, checkpoint, lift, run_of, try_out},
 };
 
 /// For how long the writes of the target are watched, to say how long its backlog lasts.
@@ -171,7 +171,7 @@ impl WayBack {
         let mut link = Attached::at(task.source, replid, offset).await?;
         pause.end_without_clients(&self.target).await?;
         failpoint("source-released");
-        let mut gone: Vec<(u32, Vec<Vec<u8>>)> = Vec::new();
+        let (mut gone, mut fields): (Vec<Gone>, Vec<Gone>) = Default::default();
         let mut note = |request: &Request<'_>| {
             let is = |name: &[u8]| request.name().eq_ignore_ascii_case(name);
             let key = request.arg(1).unwrap_or_default();
@@ -189,10 +189,10 @@ impl WayBack {
             false
         };
         let back = Task { source: &self.source, target: &self.target, spec: &self.spec, ..task };
-        let (objects, grace) = (&self.spec.objects, self.spec.ttl_grace);
+        let (objects, grace, control) = (&self.spec.objects, self.spec.ttl_grace, &task.stats.control);
         let lifted = tokio::select! {
             biased;
-            lifted = lift(&self.source, back.place(), None, objects, [grace, SOON], &task.stats.control) => lifted?,
+            lifted = lift(&self.source, back.place(), None, objects, [grace, SOON], control, Some(&mut fields)) => lifted?,
             result = link.until(&mut note) => return result.map(|_| 0),
         };
         if !lifted {
@@ -207,6 +207,7 @@ impl WayBack {
             })
             .await?;
         }
+        gone.append(&mut fields);
         failpoint("lifted");
         let mut conn = task.place().connect().await?;
         let (grace, turn_db) = (self.spec.ttl_grace.as_millis().to_string(), turn.db.to_string());
