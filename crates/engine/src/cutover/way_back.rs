@@ -43,8 +43,18 @@ const SAMPLE: Duration = Duration::from_millis(300);
 /// A backlog that lasts shorter than this is warned of: a process that dies has to be started again within that time.
 const ENOUGH: f64 = 60.0;
 /// In the stream of the old side behind the last step: what lifting is, and what belongs to no data.
-const OURS: [&[u8]; 9] =
-    [b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PEXPIRE", b"PEXPIREAT", b"HPEXPIREAT", b"EVAL", b"PUBLISH"];
+const OURS: [&[u8]; 10] = [
+    b"PING",
+    b"REPLCONF",
+    b"MULTI",
+    b"EXEC",
+    b"PEXPIRE",
+    b"PEXPIREAT",
+    b"HPEXPIREAT",
+    b"EVAL",
+    b"PUBLISH",
+    b"SPUBLISH",
+];
 /// Removes `KEYS[2]`, or of it the fields from `ARGV[5]` on, in database `ARGV[3]`: what has run out on the old side, so no more
 /// than the grace `ARGV[4]` is left of it. Nothing is done when the turn `KEYS[1]` in database `ARGV[2]` is not `ARGV[1]` any
 /// more: then clients have been writing for long.
