@@ -16,6 +16,8 @@ pub struct Summary {
     pub kind: Kind,
     /// Whether an error is nested in it at any depth, as in the reply of EXEC.
     pub nested_error: bool,
+    /// The greatest of the integers that are nested in it at any depth.
+    pub greatest: Option<i64>,
 }
 
 /// The type of a reply, with its value where that is a number.

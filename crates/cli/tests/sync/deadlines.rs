@@ -290,3 +290,35 @@ fn without_a_grace_deadlines_are_the_same() {
     assert_eq!(exit.code(), 0, "{}", exit.stderr);
     differences(&source, &target).assert_equal();
 }
+
+/// A command that finds none of its fields has been told of one at least by the source; others may never have been there.
+#[test]
+fn a_field_that_the_target_has_lost_is_noticed() {
+    std::thread::scope(|scope| {
+        let cases = [
+            ("redis-7.4", "HPEXPIRE h 900000 FIELDS 2 a nosuch"),
+            ("redis-8.6", "HGETEX h PX 900000 FIELDS 2 a nosuch"),
+            ("valkey-9.0", "HPEXPIRE h 900000 GT FIELDS 2 a nosuch"),
+            ("valkey-9.0", "HPERSIST h FIELDS 2 a nosuch"),
+        ];
+        for (version, words) in cases {
+            scope.spawn(move || lost_field(version, words));
+        }
+    });
+}
+
+fn lost_field(version: &str, words: &str) {
+    let (source, target) = pair(version);
+    let _: u64 = ask(&source, 0, "HSET h a 1 b 2");
+    let _: redis::Value = ask(&source, 0, "HPEXPIRE h 600000 FIELDS 2 a b");
+    let run = sync(&source.url(), &target.url()).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    for found in ["HPEXPIRE h 700000 FIELDS 2 b nosuch", &words.replace(" a ", " b "), "HPERSIST h FIELDS 2 b nosuch"] {
+        let _: redis::Value = ask(&source, 0, found);
+    }
+    let goal = goal(&source);
+    run.wait_for(LONG, |p| p.in_step && p.applied_offset >= Some(goal)).unwrap();
+    let _: u64 = ask(&target, 0, "HDEL h a");
+    let _: redis::Value = ask(&source, 0, words);
+    assert_fails(&run.wait_exit(LONG).unwrap(), 1, "TGT-0021");
+}

@@ -2,6 +2,7 @@
 //! round, whenever the process dies.
 
 use std::{
+    fs,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -14,6 +15,7 @@ use std::{
 use keyferry_model::CUTOVER_FAILPOINTS;
 use keyferry_testkit::{
     load::{Load, LoadSpec},
+    process::Signal,
     wait_until,
 };
 
@@ -272,6 +274,53 @@ fn there_and_back_between_old_servers() {
     assert_eq!((counted(&old), counted(&new)), (answered, answered));
     cut_over(&run, "t-reverse", dir.path(), &[]);
     assert_eq!((positions(&old), positions(&new)), (vec![], vec![]));
+}
+
+/// A server does not say that a field has run out until it comes to remove it.
+#[test]
+fn a_field_that_runs_out_in_the_pause_goes_on_both_sides() {
+    thread::scope(|scope| {
+        let cases = ["redis-7.4", "redis-8.6", "valkey-9.0"].map(|version| scope.spawn(move || runs_out_on(version)));
+        cases.into_iter().for_each(|case| case.join().unwrap());
+    });
+}
+
+fn runs_out_on(version: &str) {
+    let start = || Server::builder(version).arg("enable-debug-command yes").start().unwrap();
+    let (old, new) = (start(), start());
+    let dir = tempfile::tempdir().unwrap();
+    // It comes to remove none.
+    let () = ask(&old, 0, "DEBUG SET-ACTIVE-EXPIRE 0");
+    let _: u64 = ask(&old, 0, "HSET mixed stays 1 lives 1 short 1");
+    let _: u64 = ask(&old, 5, "HSET all short 1");
+    let _: [i64; 1] = ask(&old, 0, "HPEXPIRE mixed 300000 FIELDS 1 lives");
+    let stops = ("KEYFERRY_FAILPOINT", "source-paused:1:stop");
+    let run = task(&old, &new.url(), dir.path()).env(stops.0, stops.1).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    for (db, key) in [(0, "mixed"), (5, "all")] {
+        let _: [i64; 1] = ask(&old, db, &format!("HPEXPIRE {key} 2000 FIELDS 1 short"));
+    }
+    let [at] = ask::<[u64; 1]>(&old, 5, "HPEXPIRETIME all FIELDS 1 short");
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| cut_over(&run, "t", dir.path(), &["--reverse", "--source-pause", "20s"]));
+        let path = format!("/proc/{}/stat", run.pid());
+        let stopped = || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
+        wait_until("it has stopped", LONG, stopped).unwrap();
+        let clock = || ask::<[u64; 2]>(&old, 0, "TIME")[0] * 1000;
+        wait_until("the field has run out", LONG, || clock() > at).unwrap();
+        run.signal(Signal::CONT).unwrap();
+        asked.join().unwrap();
+    });
+    let [stays, lives, short]: [i64; 3] = ask(&new, 0, "HPTTL mixed FIELDS 3 stays lives short");
+    assert!((stays, short) == (-1, -2) && lives > 200_000, "{version}: {stays}, {lives}, {short}");
+    assert_eq!(ask::<u64>(&new, 5, "EXISTS all"), 0, "{version}");
+    wait_in_step(&run, "t-reverse", dir.path());
+    let () = ask(&old, 0, "DEBUG SET-ACTIVE-EXPIRE 1");
+    let _: u64 = ask(&new, 0, "HINCRBY mixed short 7");
+    wait_for_all(&new, &old);
+    assert_eq!(ask::<u64>(&old, 0, "HGET mixed short"), 7, "{version}");
+    wait_until("it is gone there, too", LONG, || ask::<u64>(&old, 5, "EXISTS all") == 0).unwrap();
+    assert_equal_but_for_idle_consumers(&new, &old);
 }
 
 /// The figures of a release build: `cargo nextest run --release -p keyferry-cli --run-ignored only -E 'test(a_million)'

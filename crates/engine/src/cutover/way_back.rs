@@ -35,7 +35,7 @@ use crate::{
     begin::{Task, reversed},
     checks,
     source::{self, Attached, Report},
-    target::{Checkpoint, Flags, LogId, SOON, Turn, ask, checkpoint, lift, run_of, try_out},
+    target::{Checkpoint, Flags, Gone, LogId, SOON, Turn, ask, checkpoint, lift, run_of, try_out},
 };
 
 /// For how long the writes of the target are watched, to say how long its backlog lasts.
@@ -43,8 +43,18 @@ const SAMPLE: Duration = Duration::from_millis(300);
 /// A backlog that lasts shorter than this is warned of: a process that dies has to be started again within that time.
 const ENOUGH: f64 = 60.0;
 /// In the stream of the old side behind the last step: what lifting is, and what belongs to no data.
-const OURS: [&[u8]; 9] =
-    [b"PING", b"REPLCONF", b"MULTI", b"EXEC", b"PEXPIRE", b"PEXPIREAT", b"HPEXPIREAT", b"EVAL", b"PUBLISH"];
+const OURS: [&[u8]; 10] = [
+    b"PING",
+    b"REPLCONF",
+    b"MULTI",
+    b"EXEC",
+    b"PEXPIRE",
+    b"PEXPIREAT",
+    b"HPEXPIREAT",
+    b"EVAL",
+    b"PUBLISH",
+    b"SPUBLISH",
+];
 /// Removes `KEYS[2]`, or of it the fields from `ARGV[5]` on, in database `ARGV[3]`: what has run out on the old side, so no more
 /// than the grace `ARGV[4]` is left of it. Nothing is done when the turn `KEYS[1]` in database `ARGV[2]` is not `ARGV[1]` any
 /// more: then clients have been writing for long.
@@ -171,7 +181,7 @@ impl WayBack {
         let mut link = Attached::at(task.source, replid, offset).await?;
         pause.end_without_clients(&self.target).await?;
         failpoint("source-released");
-        let mut gone: Vec<(u32, Vec<Vec<u8>>)> = Vec::new();
+        let (mut gone, mut fields): (Vec<Gone>, Vec<Gone>) = Default::default();
         let mut note = |request: &Request<'_>| {
             let is = |name: &[u8]| request.name().eq_ignore_ascii_case(name);
             let key = request.arg(1).unwrap_or_default();
@@ -189,10 +199,10 @@ impl WayBack {
             false
         };
         let back = Task { source: &self.source, target: &self.target, spec: &self.spec, ..task };
-        let (objects, grace) = (&self.spec.objects, self.spec.ttl_grace);
+        let (objects, grace, control) = (&self.spec.objects, self.spec.ttl_grace, &task.stats.control);
         let lifted = tokio::select! {
             biased;
-            lifted = lift(&self.source, back.place(), None, objects, [grace, SOON], &task.stats.control) => lifted?,
+            lifted = lift(&self.source, back.place(), None, objects, [grace, SOON], control, Some(&mut fields)) => lifted?,
             result = link.until(&mut note) => return result.map(|_| 0),
         };
         if !lifted {
@@ -207,6 +217,7 @@ impl WayBack {
             })
             .await?;
         }
+        gone.append(&mut fields);
         failpoint("lifted");
         let mut conn = task.place().connect().await?;
         let (grace, turn_db) = (self.spec.ttl_grace.as_millis().to_string(), turn.db.to_string());

@@ -53,9 +53,11 @@ pub(crate) enum Rewritten {
     Yes,
     /// Likewise, of fields of a hash.
     Field,
+    /// Likewise, and it does nothing else, to fields one of which the source has: -2 for each of them says that it is gone.
+    FieldDeadline,
     /// Likewise, and it does nothing but move the deadline of a key, without a condition: 0 says that the key is gone.
     Deadline,
-    /// It goes out as it is, and 0 says that the key is gone.
+    /// It goes out as it is, and 0, or -2 for each field, says that the key or the field is gone.
     Proof,
 }
 
@@ -70,7 +72,7 @@ enum Form {
     Option { from: usize },
     /// Likewise, before or behind `FIELDS numfields` and so many arguments for each field.
     FieldOption { per_field: usize },
-    /// `PERSIST key`: no deadline any more.
+    /// `PERSIST key` or `HPERSIST key FIELDS ...`: no deadline any more.
     Persist,
     /// `MSETEX numkeys key value ... [option]`.
     MultiOption,
@@ -100,13 +102,13 @@ enum Of {
 }
 
 /// A field without a deadline lives for ever: nothing is later. Of held deadlines, old or new, what they will be counts: see
-/// `target/hold.rs`.
+/// `target/hold.rs`. Answers what was there for each field, -2 for none.
 const JUDGE: &[u8] = b"local function real(at) \
     if at>=2^45 and at<2^45+2^42 then return at-2^45+tonumber(ARGV[3]) end return at end \
-    local at=real(tonumber(ARGV[1])) for i=4,#ARGV do \
-    local old=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i]) old=real(old and old[1] or -2) \
+    local at,seen=real(tonumber(ARGV[1])),{} for i=4,#ARGV do \
+    local old=redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i]) old=real(old and old[1] or -2) seen[#seen+1]=old \
     local set if ARGV[2]=='GT' then set=old>=0 and at>old else set=old==-1 or old>=0 and at<old end \
-    if set then redis.call('HPEXPIREAT',KEYS[1],ARGV[1],'FIELDS',1,ARGV[i]) end end";
+    if set then redis.call('HPEXPIREAT',KEYS[1],ARGV[1],'FIELDS',1,ARGV[i]) end end return seen";
 
 fn form(name: &[u8]) -> Option<Form> {
     let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
@@ -125,6 +127,7 @@ fn form(name: &[u8]) -> Option<Form> {
         7 if is(b"HEXPIRE") => fixed(SECONDS, FIELD),
         7 if is(b"RESTORE") => Some(Form::Restore),
         8 if is(b"EXPIREAT") => fixed(UNIX_SECONDS, KEY),
+        8 if is(b"HPERSIST") => Some(Form::Persist),
         8 if is(b"HPEXPIRE") => fixed(MILLIS, FIELD),
         9 if is(b"PEXPIREAT") => fixed(UNIX_MILLIS, KEY),
         9 if is(b"HEXPIREAT") => fixed(UNIX_SECONDS, FIELD),
@@ -166,7 +169,8 @@ impl Expiry {
             Some(Form::Persist) => Rewritten::Proof,
             Some(form) if self.apply(form, request, received_ms, out) => match form {
                 Form::Fixed { to: KEY, .. } => Rewritten::Deadline,
-                Form::Fixed { .. } | Form::FieldOption { .. } => Rewritten::Field,
+                Form::Fixed { .. } => Rewritten::FieldDeadline,
+                Form::FieldOption { .. } => Rewritten::Field,
                 _ => Rewritten::Yes,
             },
             _ => Rewritten::No,

@@ -206,13 +206,22 @@ impl Apply<'_> {
             // What was left out cannot be found.
             Rewritten::Deadline if self.objects.may_lack_keys() => {}
             Rewritten::Deadline => self.batch.last_is(What::Deadline),
+            Rewritten::FieldDeadline => {
+                self.stats.note_field_deadline();
+                self.must_find();
+            }
             Rewritten::Proof => {
                 self.batch.bytes.extend_from_slice(request.bytes());
-                // A key that the target has kept of its own may have had no deadline.
-                if self.restore.on_conflict != OnConflict::Ignore && !self.objects.may_lack_keys() {
-                    self.batch.last_is(What::Deadline);
-                }
+                self.must_find();
             }
+        }
+    }
+
+    /// The last command must find its key with a deadline, or one of its fields. A key that the target has kept of its own may
+    /// lack both, and what was left out is missed anyway.
+    fn must_find(&mut self) {
+        if self.restore.on_conflict != OnConflict::Ignore && !self.objects.may_lack_keys() {
+            self.batch.last_is(What::Deadline);
         }
     }
 

@@ -30,7 +30,8 @@ pub(crate) enum What {
     Move,
     /// A command of the stream, outside or inside a transaction.
     Command,
-    /// A command of the stream that moves the deadline of a key; 0 says that the key is gone.
+    /// A command of the stream that moves the deadline of a key, or of fields; 0, or -2 for each field, says that they are
+    /// gone.
     Deadline,
     /// The key of a repair with this place in it; a refusal is the reason why it was not copied.
     Repair(u32),

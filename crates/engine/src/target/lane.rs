@@ -206,8 +206,9 @@ impl<'a> Lane<'a> {
                     return Err(self.broken(Error::new(ErrorKind::Broken, what)));
                 }
                 // A key that was left out is missed too.
-                What::Deadline if summary.kind == reply::Kind::Int(0) && self.stats.unsupported().is_empty() => {
-                    let what = format!("move a deadline at offset {}: the target no longer has the key", expect.offset);
+                What::Deadline if finds_nothing(summary) && self.stats.unsupported().is_empty() => {
+                    let whose = if summary.greatest.is_some() { "any of the fields" } else { "the key" };
+                    let what = format!("move a deadline at offset {}: the target no longer has {whose}", expect.offset);
                     return Err(self.broken(Error::new(ErrorKind::DeadlineMissed, what)));
                 }
                 What::Key | What::New | What::Move => counts.keys += u64::from(expect.count),
@@ -341,6 +342,11 @@ fn absent(what: What, kind: reply::Kind) -> bool {
         What::Move | What::New => kind == reply::Kind::Int(0),
         _ => kind == reply::Kind::Nil,
     }
+}
+
+/// Whether what moves deadlines has found nothing. Of several fields the source itself may lack some, but not all.
+fn finds_nothing(summary: reply::Summary) -> bool {
+    summary.kind == reply::Kind::Int(0) || summary.greatest == Some(-2)
 }
 
 /// Writes, or flushes when there is nothing to write. Dropping the future loses nothing that it had not reported.

@@ -13,6 +13,8 @@
 //!   waits for it any more does nothing.
 //! - No deadline becomes earlier. The source is asked for each: so a second time changes nothing, but where the source no longer
 //!   has it. Its DEL ends such a key on time.
+//! - Behind a cut-over each field that has run out before it was lifted is named: a server tells nobody of it until it comes to
+//!   remove it, which may be much later. A key is removed when it is looked at.
 
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -75,6 +77,15 @@ const LIFT_FIELDS: &[u8] = behind_fence!(
     redis.call('HPEXPIREAT',KEYS[2],string.format('%.0f',at+add),'FIELDS',1,ARGV[i]) end end end return 1"
 );
 
+/// One step of an HSCAN of `KEYS[1]` from `ARGV[1]` on: the next cursor, and the fields with no more than `ARGV[2]` ms to live.
+const NEAR_FIELDS: &[u8] = b"if redis.call('TYPE',KEYS[1]).ok~='hash' then return {'0',{}} end \
+    local step,near,most=redis.call('HSCAN',KEYS[1],ARGV[1],'COUNT',ARGV[3],'NOVALUES'),{},tonumber(ARGV[2]) \
+    for _,field in ipairs(step[2]) do local left=redis.call('HPTTL',KEYS[1],'FIELDS',1,field)[1] \
+    if left>=0 and left<=most then near[#near+1]=field end end return {step[1],near}";
+
+/// What has run out: a database of the source, and in it `HDEL key field ...`.
+pub(crate) type Gone = (u32, Vec<Vec<u8>>);
+
 /// Lifts what has to be lifted.
 pub(crate) struct Lifter<'a> {
     pub(crate) source: &'a Endpoint,
@@ -109,7 +120,8 @@ impl Lifter<'_> {
                 continue;
             }
             let Self { source, place, epoch, objects, grace, stats, .. } = *self;
-            let lift = async |near| lift(source, place, Some(epoch), objects, [grace, near], &stats.control).await;
+            let lift =
+                async |near| lift(source, place, Some(epoch), objects, [grace, near], &stats.control, None).await;
             // What is nearest is not to wait for all the others.
             match async { Ok(lift(SOON).await? && lift(Duration::MAX).await?) }.await {
                 Ok(true) if self.stats.generation.get() == generation => {
@@ -131,7 +143,8 @@ impl Lifter<'_> {
 
 /// Makes the deadlines of all chosen keys of the target, and of their fields, later by `grace` than at `source`. `false` when
 /// the position at `place` has another epoch than `epoch` meanwhile, or another holder; without an epoch, when there is one.
-/// Only of those keys that have no more than `near` to live, and of all hashes.
+/// Only of those keys that have no more than `near` to live, and of all hashes. `gone`: fields that the source has for no more
+/// than the grace (and a second for clocks), and that are not here any more, are put there.
 ///
 /// Errors: those of both connections. What is done stays done.
 pub(crate) async fn lift(
@@ -141,6 +154,7 @@ pub(crate) async fn lift(
     objects: &Objects,
     [grace, near]: [Duration; 2],
     control: &Control,
+    mut gone: Option<&mut Vec<Gone>>,
 ) -> Result<bool> {
     if grace.is_zero() {
         return Ok(true);
@@ -152,14 +166,18 @@ pub(crate) async fn lift(
         matches!(ours.ask(&question).await?, Value::Int(_)) && matches!(theirs.ask(&question).await?, Value::Int(_));
     let fence = Fence { place, epoch, key: checkpoint::key(place.task), db: 0 };
     let near = (near < Duration::MAX).then(|| near.as_millis().to_string());
-    let mut lift = Lift { ours, theirs, objects, fence, grace: grace.as_millis().to_string(), near, absolute, control };
+    let their_keyspace = theirs.info("keyspace").await?;
+    let (most, grace) = (grace.as_millis() + 1000, grace.as_millis().to_string());
+    let mut lift = Lift { ours, theirs, objects, fence, grace, near, most, absolute, control };
     for keyspace in info::keyspace(text.as_bytes()) {
         let db = keyspace.db.0;
         let Some(there) = objects.source_database(db) else { continue };
         ask(&mut lift.ours, &[b"SELECT", db.to_string().as_bytes()]).await?;
         lift.theirs.command(&[b"SELECT", there.to_string().as_bytes()]).await?;
         lift.fence.db = db;
-        if !lift.database(keyspace.field_expires > 0).await? {
+        let with_fields = info::keyspace(their_keyspace.as_bytes()).any(|k| k.db.0 == there && k.field_expires > 0);
+        let gone = gone.as_deref_mut().filter(|_| with_fields).map(|gone| (there, gone));
+        if !lift.database(keyspace.field_expires > 0, gone).await? {
             return Ok(false);
         }
     }
@@ -192,13 +210,15 @@ struct Lift<'a> {
     grace: String,
     /// How much to live a key may have at most, likewise.
     near: Option<String>,
+    /// How much a field may still have at the source that has run out here, likewise.
+    most: u128,
     /// Both sides tell deadlines as they are; else as the time that is left.
     absolute: bool,
     control: &'a Control,
 }
 
 impl Lift<'_> {
-    async fn database(&mut self, fields: bool) -> Result<bool> {
+    async fn database(&mut self, fields: bool, mut gone: Option<(u32, &mut Vec<Gone>)>) -> Result<bool> {
         let fields: &[u8] = if fields { b"1" } else { b"0" };
         let (question, set): (&[u8], &[u8]) =
             if self.absolute { (b"PEXPIRETIME", b"PEXPIREAT") } else { (b"PTTL", b"PEXPIRE") };
@@ -233,6 +253,9 @@ impl Lift<'_> {
                     let key = usize::try_from(i - 1).ok().and_then(|i| keys.get(i)).ok_or_else(odd)?;
                     if !self.hash(key).await? {
                         return Ok(false);
+                    }
+                    if let Some((there, gone)) = &mut gone {
+                        self.run_out(key, *there, gone).await?;
                     }
                 }
             }
@@ -279,7 +302,35 @@ impl Lift<'_> {
             cursor = next;
         }
     }
+
+    /// Behind lifting: what is left of the hash here lives for long, and what has run out is only there.
+    async fn run_out(&mut self, key: &[u8], there: u32, gone: &mut Vec<Gone>) -> Result<()> {
+        let (mut cursor, most) = (b"0".to_vec(), self.most.to_string());
+        loop {
+            let step = [b"EVAL", NEAR_FIELDS, b"1", key, &cursor, most.as_bytes(), MOST];
+            let (next, names) = scanned(self.theirs.command(&step).await?)?;
+            for names in names.chunks(500) {
+                let count = names.len().to_string();
+                let mut question: Vec<&[u8]> = vec![b"HPEXPIRETIME", key, b"FIELDS", count.as_bytes()];
+                question.extend(names.iter().map(Vec::as_slice));
+                let Value::Array(ours) = self.ours.ask(&question).await? else { continue };
+                let lost = names.iter().zip(&ours).filter(|(_, at)| **at == Value::Int(GONE));
+                let mut command = vec![b"HDEL".to_vec(), key.to_vec()];
+                command.extend(lost.map(|(name, _)| name.clone()));
+                if command.len() > 2 {
+                    gone.push((there, command));
+                }
+            }
+            if next == b"0" {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
 }
+
+/// What a server says of a field that it does not have.
+const GONE: i64 = -2;
 
 /// No deadline, or none that is known.
 const NONE: i64 = -1;

@@ -22,7 +22,7 @@ pub(crate) use grace::shift;
 pub(crate) use guard::Guard;
 pub(crate) use hold::{held, held_field, settle_at_once};
 pub(crate) use lane::Lane;
-pub(crate) use lift::{Lifter, SOON, lift};
+pub(crate) use lift::{Gone, Lifter, SOON, lift};
 pub(crate) use modules::Modules;
 pub(crate) use position::{Asked, Last, Place, Turn, run_of};
 pub(crate) use rebuild::{Fed, Rebuild, decode_error, place};

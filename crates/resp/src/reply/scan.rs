@@ -21,6 +21,7 @@ pub struct Scanner {
     /// Whether the current reply is or has an error.
     seen_error: bool,
     nested_error: bool,
+    greatest: Option<i64>,
     /// The next reply is only read up to the header, when it is an array.
     open_next: bool,
     error_text: Vec<u8>,
@@ -63,7 +64,7 @@ impl Scanner {
         {
             self.seen_error = false;
             self.open_next = false;
-            return Ok((used, Some(Summary { kind, nested_error: false })));
+            return Ok((used, Some(Summary { kind, nested_error: false, greatest: None })));
         }
         self.consume(input)
     }
@@ -108,11 +109,14 @@ impl Scanner {
             self.state = State::Start;
             if self.frames.is_empty() {
                 self.top = Some(kind);
+            } else if let Kind::Int(n) = kind {
+                self.greatest = self.greatest.max(Some(n));
             }
             if self.frames.complete_one() {
                 let summary = Summary {
                     kind: self.top.take().unwrap_or(kind),
                     nested_error: std::mem::take(&mut self.nested_error),
+                    greatest: self.greatest.take(),
                 };
                 self.consumed = 0;
                 self.open_next = false;

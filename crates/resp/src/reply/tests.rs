@@ -44,7 +44,7 @@ fn one(input: &[u8]) -> (Summary, Vec<u8>) {
 }
 
 fn plain(kind: Kind) -> (Summary, Vec<u8>) {
-    (Summary { kind, nested_error: false }, Vec::new())
+    (Summary { kind, nested_error: false, greatest: None }, Vec::new())
 }
 
 /// The elements of an opened array are replies of their own; what is no array is read as ever.
@@ -98,26 +98,42 @@ fn kinds() {
         (b"$5\r\na\r\nbc\r\n", Kind::Bulk),
         (b"=7\r\ntxt:abc\r\n", Kind::Bulk),
         (b"*0\r\n", Kind::Array(0)),
-        (b"*2\r\n+OK\r\n:1\r\n", Kind::Array(2)),
         (b"*2\r\n*2\r\n$1\r\na\r\n*0\r\n$-1\r\n", Kind::Array(2)),
-        (b"~1\r\n:1\r\n", Kind::Array(1)),
-        (b"%1\r\n+a\r\n:1\r\n", Kind::Other),
         (b"%0\r\n", Kind::Other),
         (b"#t\r\n", Kind::Other),
         (b",1.5\r\n", Kind::Other),
         (b"(3492890328409238509324850943850943825024385\r\n", Kind::Other),
-        (b">2\r\n+a\r\n:1\r\n", Kind::Push),
-        (b"|1\r\n+ttl\r\n:9\r\n:1\r\n", Kind::Int(1)),
         (b"|0\r\n+OK\r\n", Kind::Status),
-        (b"*2\r\n|1\r\n+ttl\r\n:9\r\n:1\r\n:2\r\n", Kind::Array(2)),
     ] {
         assert_eq!(one(input), plain(kind), "{}", input.escape_ascii());
     }
 }
 
 #[test]
+fn integers_inside() {
+    for (input, kind, greatest) in [
+        (&b"*2\r\n+OK\r\n:1\r\n"[..], Kind::Array(2), 1),
+        (b"~1\r\n:1\r\n", Kind::Array(1), 1),
+        (b"%1\r\n+a\r\n:1\r\n", Kind::Other, 1),
+        (b">2\r\n+a\r\n:1\r\n", Kind::Push, 1),
+        (b"|1\r\n+ttl\r\n:9\r\n:1\r\n", Kind::Int(1), 9),
+        (b"*2\r\n|1\r\n+ttl\r\n:9\r\n:1\r\n:2\r\n", Kind::Array(2), 9),
+        (b"*1\r\n:-2\r\n", Kind::Array(1), -2),
+        (b"*3\r\n:-2\r\n:-1\r\n:-2\r\n", Kind::Array(3), -1),
+        (b"*2\r\n:12345\r\n*1\r\n:-2\r\n", Kind::Array(2), 12345),
+    ] {
+        let summary = Summary { kind, nested_error: false, greatest: Some(greatest) };
+        assert_eq!(one(input), (summary, Vec::new()), "{}", input.escape_ascii());
+    }
+    // It does not go over to the next reply.
+    let (found, _) = whole(b"*1\r\n:7\r\n*1\r\n:-2\r\n:3\r\n*1\r\n+OK\r\n");
+    let seen: Vec<_> = found.iter().map(|(s, _)| s.greatest).collect();
+    assert_eq!(seen, [Some(7), Some(-2), None, None]);
+}
+
+#[test]
 fn errors_at_the_top() {
-    let failed = Summary { kind: Kind::Error, nested_error: false };
+    let failed = Summary { kind: Kind::Error, nested_error: false, greatest: None };
     assert_eq!(one(b"-ERR no\r\n"), (failed, b"ERR no".to_vec()));
     assert_eq!(one(b"-\r\n"), (failed, b"".to_vec()));
     assert_eq!(one(b"-a\nb\rc\r\r\n"), (failed, b"a\nb\rc\r".to_vec()));
@@ -133,7 +149,7 @@ fn errors_at_the_top() {
 #[test]
 fn errors_inside_a_transaction() {
     let (summary, text) = one(b"*4\r\n+OK\r\n-WRONGTYPE one\r\n*1\r\n-ERR two\r\n:1\r\n");
-    assert_eq!(summary, Summary { kind: Kind::Array(4), nested_error: true });
+    assert_eq!(summary, Summary { kind: Kind::Array(4), nested_error: true, greatest: Some(1) });
     assert_eq!(text, b"WRONGTYPE one");
     // Neither the flag nor the text goes over to the next reply.
     let (found, _) = whole(b"*1\r\n-ERR x\r\n*1\r\n+OK\r\n-ERR y\r\n:12345\r\n+OK\r\n");
@@ -158,7 +174,7 @@ fn wrong_bytes_say_where() {
     let deep = b"*1\r\n".repeat(33);
     assert_eq!(whole(&deep).1, Some(Error::TooDeep { at: 32 * 4, limit: 32 }));
     let deep = [b"*1\r\n".repeat(32), b":1\r\n".to_vec()].concat();
-    assert_eq!(one(&deep), plain(Kind::Array(1)));
+    assert_eq!(one(&deep).0, Summary { kind: Kind::Array(1), nested_error: false, greatest: Some(1) });
 }
 
 #[test]
@@ -216,9 +232,17 @@ fn summary_of(value: &Value) -> (Summary, Vec<u8>) {
         Value::Bulk(_) => Kind::Bulk,
         Value::Array(elements) => Kind::Array(elements.len() as u64),
     };
+    fn integers(value: &Value) -> Vec<i64> {
+        match value {
+            Value::Int(n) => vec![*n],
+            Value::Array(elements) => elements.iter().flat_map(integers).collect(),
+            _ => Vec::new(),
+        }
+    }
+    let greatest = integers(value).into_iter().max().filter(|_| matches!(value, Value::Array(_)));
     let error = first_error(value);
     let nested_error = error.is_some() && kind != Kind::Error;
-    (Summary { kind, nested_error }, error.unwrap_or_default().to_vec())
+    (Summary { kind, nested_error, greatest }, error.unwrap_or_default().to_vec())
 }
 
 fn pieces<'a>(input: &'a [u8], seed: &[u16]) -> Vec<&'a [u8]> {

@@ -163,7 +163,9 @@ fn whose_deadline_is_moved_is_known() {
     for (words, becomes) in [
         ("EXPIRE k 1", Rewritten::Deadline),
         ("SET k v EX 1", Rewritten::Yes),
-        ("HEXPIRE k 1 FIELDS 1 f", Rewritten::Field),
+        ("HEXPIRE k 1 FIELDS 1 f", Rewritten::FieldDeadline),
+        ("PERSIST k", Rewritten::Proof),
+        ("HPERSIST k FIELDS 1 f", Rewritten::Proof),
         ("HSETEX h PX 10 FIELDS 1 f v", Rewritten::Field),
         ("HSETEX h FIELDS 1 f v", Rewritten::No),
     ] {

@@ -179,9 +179,15 @@ async fn a_refused_repair_is_no_end() {
 #[tokio::test]
 async fn a_deadline_of_a_key_that_is_gone_is_an_error() {
     let deadlines = || vec![batch(&[(What::Deadline, b"a"), (What::Deadline, b"b")], Some(7))];
-    let (result, stats) = run(OnConflict::Abort, deadlines, b":1\r\n:0\r\n").await;
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::DeadlineMissed);
-    assert_eq!(stats.applied.get(), 0);
+    for replies in [b":1\r\n:0\r\n".as_slice(), b"*1\r\n:1\r\n*1\r\n:-2\r\n", b":1\r\n*2\r\n:-2\r\n:-2\r\n"] {
+        let (result, stats) = run(OnConflict::Abort, deadlines, replies).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::DeadlineMissed);
+        assert_eq!(stats.applied.get(), 0);
+    }
+    // A field that the source lacks, too; one without a deadline; one whose deadline is over.
+    for replies in [b":1\r\n*2\r\n:-2\r\n:1\r\n".as_slice(), b"*1\r\n:-1\r\n*1\r\n:2\r\n"] {
+        run(OnConflict::Abort, deadlines, replies).await.0.unwrap();
+    }
 }
 
 #[tokio::test(start_paused = true)]
