@@ -25,6 +25,7 @@ use std::{
 };
 
 use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side, failpoint};
+use keyferry_net::Connection;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -51,7 +52,7 @@ use crate::{
     checks::Facts,
     source::{Report, ask},
     stats::lock,
-    target::shift,
+    target::{run_of, shift},
 };
 
 /// What is left of the grace where a deadline is further away than the grace. What is nearer keeps it: should the target stall
@@ -176,7 +177,12 @@ impl<'a> Cutover<'a> {
         let pause = Pause::choose(self.task.source, &self.facts.source, run.spec.source_pause).await?;
         // The last step looks at its clock.
         let place = self.task.place();
-        if place.clock(&mut place.connect().await?).await?.is_none() {
+        let mut target = place.connect().await?;
+        // Another run or history would not be known.
+        if run.spec.reverse && run_of(&mut target).await?.is_none() {
+            return Err(refused("prepare the way back: INFO of the target does not tell its run_id".into()));
+        }
+        if place.clock(&mut target).await?.is_none() {
             tracing::warn!(
                 "the target's scripts cannot look at its clock: a last step that it runs late is done all the same"
             );
@@ -211,7 +217,7 @@ impl<'a> Cutover<'a> {
                 None => "stop the writers of the source now; waiting until it does not move for 2 s",
             },
         );
-        run.seen = Some(Seen::ask(self.task.source).await?);
+        run.seen = Some(Seen::ask(&mut Connection::open(self.task.source).await?).await?);
         run.pause = Some(pause.clone());
         run.paused_at = Instant::now();
         match run.spec.source_pause {
@@ -231,7 +237,7 @@ impl<'a> Cutover<'a> {
         run.begin(Step::Drain, "until all that the source has written is on the target");
         let end = Instant::now() + run.spec.timeout;
         loop {
-            let offset = self.offset(matches!(pause, Pause::Replicas { .. })).await?;
+            let offset = self.offset(pause).await?;
             if stats.generation.get() != generation {
                 return Err(Error::new(ErrorKind::CutoverUndone, "cut over: the target was lost meanwhile"));
             }
@@ -342,7 +348,7 @@ impl<'a> Cutover<'a> {
         true
     }
 
-    /// Waits until the source has not moved for some time; gives when it has moved last.
+    /// Waits until the source has not moved for some time, but for what runs out; gives when it has moved last.
     async fn stillness(&self, time: Duration) -> Result<Instant> {
         let end = Instant::now() + time;
         let (mut last, mut since) = (self.report().await?, Instant::now());
@@ -355,23 +361,34 @@ impl<'a> Cutover<'a> {
             let asked = Instant::now();
             let now = self.report().await?;
             if now != last {
-                (last, since) = (now, asked);
+                // What cannot be looked at was much.
+                if self.written([last, now], &Pause::Manual).await.unwrap_or(1) > 0 {
+                    since = asked;
+                }
+                last = now;
             }
         }
         Ok(since)
     }
 
+    /// See [`seen::written`].
+    async fn written(&self, between: [u64; 2], pause: &Pause) -> Result<u64> {
+        let history = lock(&self.task.stats.replid).ok_or_else(another_history)?;
+        seen::written(self.task.source, history, between, pause).await
+    }
+
     /// The source's offset, twice the same. In a pause nothing but its PINGs moves it. Before 6.2 scripts may write on, and
-    /// transactions that were begun: with `leaks` it has to rest.
-    async fn offset(&self, leaks: bool) -> Result<u64> {
+    /// transactions that were begun: there it has to rest, but for what runs out.
+    async fn offset(&self, pause: &Pause) -> Result<u64> {
+        let leaks = matches!(pause, Pause::Replicas { .. });
         let mut last = self.report().await?;
         for _ in 1..ANSWERS {
             if leaks {
                 sleep(LEAK).await;
             }
             let now = self.report().await?;
-            if now == last {
-                return Ok(last);
+            if now == last || leaks && self.written([last, now], pause).await? == 0 {
+                return Ok(now);
             }
             last = now;
         }
@@ -390,7 +407,11 @@ impl<'a> Cutover<'a> {
         let Report { history, offset } = ask(&mut None, self.task.source, section).await?;
         match history.is_some() && history == *lock(&self.task.stats.replid) {
             true => Ok(offset),
-            false => Err(Error::new(ErrorKind::Lost(Side::Source), "ask the source: it has another history now")),
+            false => Err(another_history()),
         }
     }
+}
+
+fn another_history() -> Error {
+    Error::new(ErrorKind::Lost(Side::Source), "ask the source: it has another history now")
 }

@@ -2,7 +2,13 @@
 //!
 //! The process stops itself at a place of the cut-over, then something is broken, then it goes on.
 
-use std::{fs, sync::Arc, thread};
+use std::{
+    fs,
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use keyferry_testkit::{Proxy, process::Signal, proxy::Way, wait_until};
 
@@ -52,6 +58,12 @@ impl Case {
         Self { old, new, to_old, to_new, dir, run: Arc::new(run), pause: "3s" }
     }
 
+    fn wait_until_stopped(&self) {
+        let path = format!("/proc/{}/stat", self.run.pid());
+        let stopped = || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
+        wait_until("it has stopped", LONG, stopped).unwrap();
+    }
+
     /// Cuts over; `break_it` is called at the place.
     fn cut_over(&mut self, args: &[&str], break_it: impl FnOnce(&mut Self)) -> Said {
         let (dir, pause) = (self.dir.path().to_owned(), self.pause);
@@ -60,9 +72,7 @@ impl Case {
                 let args = [&["--source-pause", pause, "--timeout", "10s"], args].concat();
                 talk("cutover", "t", &dir, &args)
             });
-            let path = format!("/proc/{}/stat", self.run.pid());
-            let stopped = || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
-            wait_until("it has stopped", LONG, stopped).unwrap();
+            self.wait_until_stopped();
             break_it(self);
             self.run.signal(Signal::CONT).unwrap();
             let said = asked.join().unwrap();
@@ -168,6 +178,20 @@ fn what_breaks_in_a_cut_over() {
                 let _: u64 = ask(&case.old, 0, "CLIENT KILL TYPE normal");
                 counter.stop();
             }),
+            scope.spawn(|| {
+                // The same run, and another history.
+                let mut case = Case::start("turn-marked");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                let said = case.cut_over(&["--reverse"], |case| {
+                    write(&case.new, "REPLICAOF 127.0.0.1 1");
+                    write(&case.new, "REPLICAOF NO ONE");
+                });
+                case.goes_on(counter, &said);
+            }),
+            scope.spawn(a_position_that_somebody_else_has_removed),
+            scope.spawn(what_never_will_be_done_is_undone_at_once),
+            scope.spawn(who_has_asked_goes_in_front_of_the_last_step),
             scope.spawn(a_target_that_is_back_when_the_time_is_over),
             scope.spawn(a_target_that_runs_the_last_step_late),
             scope.spawn(|| {
@@ -185,6 +209,60 @@ fn what_breaks_in_a_cut_over() {
         ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
+}
+
+/// That is no last step: it is undone when the target says so, and not known when that is lost.
+fn a_position_that_somebody_else_has_removed() {
+    for (answer, code) in [(None, "CTL-0004"), (Some(0), "CTL-0005")] {
+        let mut case = Case::start("before-promote");
+        let counter = Counter::start(&case.old);
+        counter.wait_for(100);
+        let said = case.cut_over(&["--reverse"], |case| {
+            write(&case.new, "FLUSHALL");
+            case.to_new.cut_after_way(Way::ToClient, answer);
+        });
+        assert!(!said.done && said.words.contains(&format!("error {code}: ")), "{}", said.words);
+        // The writers go on there.
+        counter.send_to(&case.old);
+        counter.wait_for(1000);
+        counter.stop();
+        if answer.is_none() {
+            wait_until("it ends", LONG, || case.run.stderr().contains("error TGT-0024: ")).unwrap();
+        }
+    }
+}
+
+/// The target was asked for the last step, which is lost on the way, and behind it the source is not what was paused.
+fn what_never_will_be_done_is_undone_at_once() {
+    let mut case = Case { pause: "40s", ..Case::start("before-promote") };
+    let mut begun = Instant::now();
+    let said = case.cut_over(&[], |case| {
+        case.to_new.reset();
+        write(&case.old, "CLIENT UNPAUSE");
+        write(&case.old, "INCR behind");
+        begun = Instant::now();
+    });
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}: {}", begun.elapsed(), said.words);
+    assert!(said.words.contains("1 commands have come there"), "{}", said.words);
+    case.goes_on(Counter::start(&case.old), &said);
+}
+
+/// Nobody would be told.
+fn who_has_asked_goes_in_front_of_the_last_step() {
+    let case = Case::start("turn-marked");
+    let counter = Counter::start(&case.old);
+    counter.wait_for(100);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    command.args(["cutover", "--reverse", "--task", "t", "--state-dir"]).arg(case.dir.path());
+    let mut asked = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    case.wait_until_stopped();
+    asked.kill().unwrap();
+    asked.wait().unwrap();
+    case.run.signal(Signal::CONT).unwrap();
+    let seen = || case.run.stderr().contains("the cut-over is undone");
+    wait_until("it is undone", LONG, seen).unwrap();
+    assert!(case.run.stderr().contains("who has asked for it has gone"), "{}", case.run.stderr());
+    case.follows(counter);
 }
 
 /// By then it has done the last step, or never will: nobody has to guess.
