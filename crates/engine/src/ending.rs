@@ -78,7 +78,7 @@ impl Task<'_> {
             let last = Last { until, turn: turn.as_ref() };
             self.forget(epoch, &mut asked, Some(&last), async || ready.is_still().await, stop).await
         };
-        let forgotten = timeout(until.saturating_duration_since(Instant::now()), last).await;
+        let forgotten = timeout(until.left(), last).await;
         let mut result = forgotten.unwrap_or_else(|_| Err(late()));
         let mut unknown = false;
         if let (Err(_) | Ok(false), Some(asked)) = (&result, &asked) {

@@ -10,7 +10,7 @@ use keyferry_net::Connection;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{CutoverEvent, CutoverReport, Pause, Run, StepState, WayBack};
+use super::{CutoverEvent, CutoverReport, Moment, Pause, Run, StepState, WayBack};
 use crate::{Event, begin::Task, target::Turn};
 
 /// For lifting the deadlines of the old side: some million keys. Nobody writes meanwhile, so what is not done by then is done
@@ -36,9 +36,9 @@ pub(crate) struct Ready<'a> {
 
 impl Ready<'_> {
     /// Until when the last step may be done, and when nobody can be waited for any more, since the pause ends.
-    pub(crate) fn times(&self) -> (Instant, Instant) {
+    pub(crate) fn times(&self) -> (Moment, Instant) {
         let rest = self.run.spec.source_pause.map_or(UNDO, |time| time / 4);
-        (self.run.until, self.run.until + rest)
+        (self.run.until, self.run.until.steady + rest)
     }
 
     pub(crate) fn turns_round(&self) -> bool {

@@ -10,8 +10,6 @@
 //! - The last step of a cut-over is done in time or not at all, also by a target that runs it long after it was asked: by
 //!   then somebody may have written to the source.
 
-use std::time::Instant;
-
 use keyferry_keyspace::{ReplId, info};
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint, reverse_task};
 use keyferry_net::{Connection, Endpoint, Value};
@@ -20,7 +18,7 @@ use super::{
     checkpoint::{self, Checkpoint},
     refusal::ask,
 };
-use crate::source::now_ms;
+use crate::{cutover::Moment, source::now_ms};
 
 /// Where the count does not fit, that stays so. Makes holder `ARGV[1]` the holder, with an epoch above all before it and above `ARGV[2]`. Answers what was there, or
 /// nothing. When `ARGV[3]` is 1 it gives way to another holder with an epoch above `ARGV[2]`, and answers 0.
@@ -58,7 +56,7 @@ const CLOCK: &[u8] = b"if not redis.replicate_commands then return 0 end redis.r
 /// The last step of a cut-over.
 pub(crate) struct Last<'a> {
     /// It is not done later than this.
-    pub(crate) until: Instant,
+    pub(crate) until: Moment,
     /// What is put on the target with it.
     pub(crate) turn: Option<&'a Turn>,
 }
@@ -260,7 +258,7 @@ impl Place<'_> {
         let late = || Error::new(ErrorKind::Timeout(Side::Target), "end the task: the time for it is over");
         let clock = self.clock(&mut conn).await?;
         // What the clock says was true before this moment: it is not later by then than what is given.
-        let left = until.checked_duration_since(Instant::now()).ok_or_else(late)?;
+        let left = Some(until.left()).filter(|left| !left.is_zero()).ok_or_else(late)?;
         let latest = clock.unwrap_or_default() + left.as_millis() as u64;
         let ours = checkpoint::key(self.task);
         let mut keys = vec![ours.as_slice()];
