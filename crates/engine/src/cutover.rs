@@ -24,7 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side, failpoint};
+use keyferry_model::{Error, ErrorKind, OnConflict, Result, failpoint};
+use keyferry_net::Connection;
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -32,13 +33,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 mod desk;
+mod moment;
 mod pause;
 mod ready;
+mod rest;
 mod seen;
 mod way_back;
 
 pub(crate) use desk::{Asked, Desk};
 pub use desk::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
+pub(crate) use moment::Moment;
 use pause::Pause;
 pub(crate) use ready::Ready;
 use ready::undo;
@@ -49,9 +53,7 @@ use crate::{
     backoff::Backoff,
     begin::Task,
     checks::Facts,
-    source::{Report, ask},
-    stats::lock,
-    target::shift,
+    target::{run_of, shift},
 };
 
 /// What is left of the grace where a deadline is further away than the grace. What is nearer keeps it: should the target stall
@@ -60,12 +62,6 @@ pub(crate) const REST: Duration = Duration::from_secs(1);
 /// How often it is looked whether something has come true; in the pause, which is short.
 const LOOK: Duration = Duration::from_millis(50);
 const LOOK_IN_PAUSE: Duration = Duration::from_millis(2);
-/// How long a source must rest that refuses writes but for those in scripts, and in transactions that were begun before.
-const LEAK: Duration = Duration::from_millis(300);
-/// A source that has not moved for this long is written to by nobody, where nothing else can tell.
-const STILL: Duration = Duration::from_secs(2);
-/// The answers of the source that have to be the same, and how often it is asked for them.
-const ANSWERS: usize = 5;
 
 /// Does what is asked for at the desk.
 pub(crate) struct Cutover<'a> {
@@ -93,8 +89,8 @@ struct Run {
     seen: Option<Seen>,
     /// From when on nobody writes to the source.
     paused_at: Instant,
-    /// When the pause ends by itself.
-    until: Instant,
+    /// Until when the last step may be done: a part of the pause is left then.
+    until: Moment,
 }
 
 impl Run {
@@ -137,8 +133,16 @@ impl<'a> Cutover<'a> {
         let now = Instant::now();
         let Asked { spec, events } = asked;
         let listener = events.clone();
-        let mut run =
-            Run { spec, events, step: None, lowered: false, pause: None, seen: None, paused_at: now, until: now };
+        let mut run = Run {
+            spec,
+            events,
+            step: None,
+            lowered: false,
+            pause: None,
+            seen: None,
+            paused_at: now,
+            until: Moment::after(Duration::ZERO),
+        };
         let undone = |why: &str| Error::new(ErrorKind::CutoverUndone, format!("cut over: {why}"));
         let result = tokio::select! {
             biased;
@@ -176,7 +180,12 @@ impl<'a> Cutover<'a> {
         let pause = Pause::choose(self.task.source, &self.facts.source, run.spec.source_pause).await?;
         // The last step looks at its clock.
         let place = self.task.place();
-        if place.clock(&mut place.connect().await?).await?.is_none() {
+        let mut target = place.connect().await?;
+        // Another run or history would not be known.
+        if run.spec.reverse && run_of(&mut target).await?.is_none() {
+            return Err(refused("prepare the way back: INFO of the target does not tell its run_id".into()));
+        }
+        if place.clock(&mut target).await?.is_none() {
             tracing::warn!(
                 "the target's scripts cannot look at its clock: a last step that it runs late is done all the same"
             );
@@ -211,18 +220,18 @@ impl<'a> Cutover<'a> {
                 None => "stop the writers of the source now; waiting until it does not move for 2 s",
             },
         );
-        run.seen = Some(Seen::ask(self.task.source).await?);
+        run.seen = Some(Seen::ask(&mut Connection::open(self.task.source).await?).await?);
         run.pause = Some(pause.clone());
         run.paused_at = Instant::now();
         match run.spec.source_pause {
             Some(time) => {
                 // Some of it is for the last step.
-                run.until = run.paused_at + time * 3 / 4;
+                run.until = Moment::after(time * 3 / 4);
                 pause.begin(self.task.source).await?;
             }
             None => {
                 run.paused_at = self.stillness(run.spec.timeout).await?;
-                run.until = Instant::now() + run.spec.timeout;
+                run.until = Moment::after(run.spec.timeout);
             }
         }
         failpoint("source-paused");
@@ -231,32 +240,29 @@ impl<'a> Cutover<'a> {
         run.begin(Step::Drain, "until all that the source has written is on the target");
         let end = Instant::now() + run.spec.timeout;
         loop {
-            let offset = self.offset(matches!(pause, Pause::Replicas { .. })).await?;
+            let offset = self.offset(pause).await?;
             if stats.generation.get() != generation {
                 return Err(Error::new(ErrorKind::CutoverUndone, "cut over: the target was lost meanwhile"));
             }
             // Until then the pause cannot have ended, so nobody has written behind this offset; the rest is for the last step.
-            let now = Instant::now();
-            if stats.applied.get() >= offset && now < run.until {
+            if stats.applied.get() >= offset && !run.until.left().is_zero() {
                 run.say(StepState::Done, format!("offset {offset}"));
                 failpoint("drained");
                 return Ok(offset);
             }
-            if now >= end {
+            if Instant::now() >= end {
                 let what = format!("pause the source for long enough: it went on for {:?}", run.spec.timeout);
                 return Err(Error::new(ErrorKind::CutoverUndone, what));
             }
-            let left = run.until.min(end).saturating_duration_since(Instant::now());
+            let left = run.until.left().min(end.saturating_duration_since(Instant::now()));
             if !self.until(left, LOOK_IN_PAUSE, || stats.applied.get() >= offset).await {
                 let what = format!("wait for offset {offset} on the target: it has {}", stats.applied.get());
                 return Err(Error::new(ErrorKind::CutoverUndone, what));
             }
             // The pause may have ended meanwhile, and somebody have written: so it is begun again, and the offset looked at.
-            let begun = Instant::now();
+            let until = run.spec.source_pause.map_or(run.until, |time| Moment::after(time * 3 / 4));
             pause.begin(self.task.source).await?;
-            if let Some(time) = run.spec.source_pause {
-                run.until = begun + time * 3 / 4;
-            }
+            run.until = until;
         }
     }
 
@@ -340,57 +346,5 @@ impl<'a> Cutover<'a> {
             sleep(every).await;
         }
         true
-    }
-
-    /// Waits until the source has not moved for some time; gives when it has moved last.
-    async fn stillness(&self, time: Duration) -> Result<Instant> {
-        let end = Instant::now() + time;
-        let (mut last, mut since) = (self.report().await?, Instant::now());
-        while since.elapsed() < STILL {
-            if Instant::now() >= end {
-                let what = format!("wait until nobody writes to the source: it has moved for {time:?}");
-                return Err(Error::new(ErrorKind::CutoverUndone, what));
-            }
-            sleep(LOOK).await;
-            let asked = Instant::now();
-            let now = self.report().await?;
-            if now != last {
-                (last, since) = (now, asked);
-            }
-        }
-        Ok(since)
-    }
-
-    /// The source's offset, twice the same. In a pause nothing but its PINGs moves it. Before 6.2 scripts may write on, and
-    /// transactions that were begun: with `leaks` it has to rest.
-    async fn offset(&self, leaks: bool) -> Result<u64> {
-        let mut last = self.report().await?;
-        for _ in 1..ANSWERS {
-            if leaks {
-                sleep(LEAK).await;
-            }
-            let now = self.report().await?;
-            if now == last {
-                return Ok(last);
-            }
-            last = now;
-        }
-        match leaks {
-            false => Ok(last),
-            true => {
-                let what = "pause writes at the source: something still writes there, such as scripts, which this version does not refuse; stop the writers and use --source-pause manual";
-                Err(Error::new(ErrorKind::CutoverUndone, what))
-            }
-        }
-    }
-
-    /// The source's offset in the history that is followed.
-    async fn report(&self) -> Result<u64> {
-        let section = if self.facts.source.redis >= (4, 0, 0) { "replication" } else { "default" };
-        let Report { history, offset } = ask(&mut None, self.task.source, section).await?;
-        match history.is_some() && history == *lock(&self.task.stats.replid) {
-            true => Ok(offset),
-            false => Err(Error::new(ErrorKind::Lost(Side::Source), "ask the source: it has another history now")),
-        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     checks::Facts,
     cutover::Ready,
     run::drained,
-    target::{Asked, Last, shift},
+    target::{Asked, Last, Turn, shift},
 };
 
 /// Taking the grace off is given up behind this: what keeps it only lives longer.
@@ -75,19 +75,16 @@ impl Task<'_> {
         let mut turn = None;
         let last = async {
             turn = ready.turn().await?;
-            ready.send_clients_away().await?;
             let last = Last { until, turn: turn.as_ref() };
             self.forget(epoch, &mut asked, Some(&last), async || ready.is_still().await, stop).await
         };
-        let forgotten = timeout(until.saturating_duration_since(Instant::now()), last).await;
+        let forgotten = timeout(until.left(), last).await;
         let mut result = forgotten.unwrap_or_else(|_| Err(late()));
-        let mut unknown = asked.is_some();
-        if let (Err(_), Some(asked)) = (&result, &asked)
-            && let Some(ended) = self.has_ended(asked, until, end).await
-        {
-            unknown = false;
-            if ended {
-                result = Ok(true);
+        let mut unknown = false;
+        if let (Err(_) | Ok(false), Some(asked)) = (&result, &asked) {
+            match self.has_ended(epoch, asked, turn.as_ref(), end, stop).await {
+                Some(true) => result = Ok(true),
+                ended => unknown = ended.is_none(),
             }
         }
         let result = match result {
@@ -108,21 +105,31 @@ impl Task<'_> {
         result.map(|()| None)
     }
 
-    /// Whether the last step was done, whose answer is lost: when the time for it is over, `until`, that stays as it is. `None`
-    /// when nobody has said so by `end`.
-    async fn has_ended(&self, asked: &Asked, until: Instant, end: Instant) -> Option<bool> {
-        sleep(until.saturating_duration_since(Instant::now())).await;
+    /// Whether the last step was done, whose answer is lost; when it was not, it never will be. `None` when nobody has said so by
+    /// `end`, or before a stop cannot wait.
+    async fn has_ended(
+        &self,
+        epoch: u64,
+        asked: &Asked,
+        turn: Option<&Turn>,
+        end: Instant,
+        stop: &CancellationToken,
+    ) -> Option<bool> {
         let place = self.place();
         let ask = async {
             loop {
-                match place.has_ended(asked).await {
+                match place.has_ended(epoch, asked, turn).await {
                     Ok(ended) => return ended,
                     Err(error) => tracing::warn!(error = %error, "whether the task has ended is asked again"),
                 }
                 sleep(ASK_AGAIN).await;
             }
         };
-        timeout(end.saturating_duration_since(Instant::now()), ask).await.ok().flatten()
+        tokio::select! {
+            biased;
+            ended = timeout(end.saturating_duration_since(Instant::now()), ask) => ended.ok().flatten(),
+            () = drained(stop) => None,
+        }
     }
 
     /// Notes on the target that both sides differ, as often as it takes: without it, a later run would go on behind the hole.

@@ -13,26 +13,26 @@ use super::{
 };
 
 /// The servers behind proxies, a task between them, and somebody who writes to the source itself.
-struct Case {
-    old: Server,
-    new: Server,
-    to_old: Proxy,
-    to_new: Arc<Proxy>,
-    dir: tempfile::TempDir,
-    run: Arc<Keyferry>,
-    pause: &'static str,
+pub(super) struct Case {
+    pub(super) old: Server,
+    pub(super) new: Server,
+    pub(super) to_old: Proxy,
+    pub(super) to_new: Arc<Proxy>,
+    pub(super) dir: tempfile::TempDir,
+    pub(super) run: Arc<Keyferry>,
+    pub(super) pause: &'static str,
 }
 
 /// What the command says.
-struct Said {
-    done: bool,
+pub(super) struct Said {
+    pub(super) done: bool,
     /// Both streams.
-    words: String,
+    pub(super) words: String,
 }
 
 impl Case {
     /// A task that stops at `place`.
-    fn start(place: &str) -> Self {
+    pub(super) fn start(place: &str) -> Self {
         Self::start_at(place, 1)
     }
 
@@ -52,17 +52,21 @@ impl Case {
         Self { old, new, to_old, to_new, dir, run: Arc::new(run), pause: "3s" }
     }
 
+    pub(super) fn wait_until_stopped(&self) {
+        let path = format!("/proc/{}/stat", self.run.pid());
+        let stopped = || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
+        wait_until("it has stopped", LONG, stopped).unwrap();
+    }
+
     /// Cuts over; `break_it` is called at the place.
-    fn cut_over(&mut self, args: &[&str], break_it: impl FnOnce(&mut Self)) -> Said {
+    pub(super) fn cut_over(&mut self, args: &[&str], break_it: impl FnOnce(&mut Self)) -> Said {
         let (dir, pause) = (self.dir.path().to_owned(), self.pause);
         thread::scope(|scope| {
             let asked = scope.spawn(move || {
                 let args = [&["--source-pause", pause, "--timeout", "10s"], args].concat();
                 talk("cutover", "t", &dir, &args)
             });
-            let path = format!("/proc/{}/stat", self.run.pid());
-            let stopped = || fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
-            wait_until("it has stopped", LONG, stopped).unwrap();
+            self.wait_until_stopped();
             break_it(self);
             self.run.signal(Signal::CONT).unwrap();
             let said = asked.join().unwrap();
@@ -72,12 +76,12 @@ impl Case {
     }
 
     /// It was undone: the writers go on at the source, the task follows them, and another cut-over is done.
-    fn goes_on(&self, counter: Counter, said: &Said) {
+    pub(super) fn goes_on(&self, counter: Counter, said: &Said) {
         assert!(!said.done && said.words.contains("error CTL-0004: "), "{}", said.words);
         self.follows(counter);
     }
 
-    fn follows(&self, counter: Counter) {
+    pub(super) fn follows(&self, counter: Counter) {
         counter.send_to(&self.old);
         counter.wait_for(1000);
         [&self.to_old, &*self.to_new].into_iter().for_each(Proxy::heal);
@@ -167,6 +171,17 @@ fn what_breaks_in_a_cut_over() {
                 assert_eq!(counted(&case.old), counted(&case.new));
                 let _: u64 = ask(&case.old, 0, "CLIENT KILL TYPE normal");
                 counter.stop();
+            }),
+            scope.spawn(|| {
+                // The same run, and another history.
+                let mut case = Case::start("turn-marked");
+                let counter = Counter::start(&case.old);
+                counter.wait_for(100);
+                let said = case.cut_over(&["--reverse"], |case| {
+                    write(&case.new, "REPLICAOF 127.0.0.1 1");
+                    write(&case.new, "REPLICAOF NO ONE");
+                });
+                case.goes_on(counter, &said);
             }),
             scope.spawn(a_target_that_is_back_when_the_time_is_over),
             scope.spawn(a_target_that_runs_the_last_step_late),
@@ -317,7 +332,7 @@ fn a_client_that_comes_back_to_the_old_side() {
     assert_eq!((value(&case.new, "late"), value(&case.new, "removed")), (Some(2), Some(1)));
 }
 
-fn write(server: &Server, words: &str) {
+pub(super) fn write(server: &Server, words: &str) {
     let _: redis::Value = ask(server, 0, words);
 }
 

@@ -6,6 +6,7 @@ mod conflicts;
 mod control;
 mod cutover;
 mod cutover_faults;
+mod cutover_last;
 mod deadlines;
 mod failpoints;
 mod fake_source;

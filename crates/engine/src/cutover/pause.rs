@@ -101,13 +101,12 @@ impl Pause {
         if *self == Self::Manual {
             return Ok(());
         }
-        self.send_clients_away(endpoint).await?;
+        self.send_clients_away(&mut Connection::open(endpoint).await?).await?;
         self.end(endpoint).await
     }
 
     /// Closes the connections of all clients.
-    pub(super) async fn send_clients_away(&self, endpoint: &Endpoint) -> Result<()> {
-        let mut conn = Connection::open(endpoint).await?;
+    pub(super) async fn send_clients_away(&self, conn: &mut Connection) -> Result<()> {
         // Those that subscribe may write, too (RESP3).
         for kind in [b"pubsub".as_slice(), b"normal"] {
             conn.command(&[b"CLIENT", b"KILL", b"TYPE", kind]).await?;

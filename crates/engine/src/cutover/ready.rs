@@ -6,10 +6,11 @@ use std::{
 };
 
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side};
+use keyferry_net::Connection;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{CutoverEvent, CutoverReport, Pause, Run, StepState, WayBack};
+use super::{CutoverEvent, CutoverReport, Moment, Pause, Run, StepState, WayBack};
 use crate::{Event, begin::Task, target::Turn};
 
 /// For lifting the deadlines of the old side: some million keys. Nobody writes meanwhile, so what is not done by then is done
@@ -35,9 +36,9 @@ pub(crate) struct Ready<'a> {
 
 impl Ready<'_> {
     /// Until when the last step may be done, and when nobody can be waited for any more, since the pause ends.
-    pub(crate) fn times(&self) -> (Instant, Instant) {
+    pub(crate) fn times(&self) -> (Moment, Instant) {
         let rest = self.run.spec.source_pause.map_or(UNDO, |time| time / 4);
-        (self.run.until, self.run.until + rest)
+        (self.run.until, self.run.until.steady + rest)
     }
 
     pub(crate) fn turns_round(&self) -> bool {
@@ -53,23 +54,26 @@ impl Ready<'_> {
         back.turn(self.task).await.map(Some).or_err(ErrorKind::Lost(Side::Target), context)
     }
 
-    /// Before the last step of a task that goes on in the other direction: closes the connections of those that wait in the
-    /// pause. Otherwise what they wait with is executed when it ends, should this process not live until it sends them away.
-    ///
-    /// Errors: `Lost` of the source.
-    pub(crate) async fn send_clients_away(&self) -> Result<()> {
-        let (Some(pause @ Pause::Clients(_)), Some(_)) = (&self.run.pause, &self.back) else { return Ok(()) };
-        let context = || "close the connections of those that wait at the source".to_owned();
-        pause.send_clients_away(self.task.source).await.or_err(ErrorKind::Lost(Side::Source), context)
-    }
-
-    /// Right before the last step: the source is still what was paused, and nobody has written there.
+    /// Right before the last step: the source is still what was paused, nobody has written there, and whoever has asked is there.
+    /// For a task that goes on in the other direction, the connections of those that wait in the pause are closed. Otherwise what
+    /// they wait with is executed when it ends, should this process not live until it sends them away.
     ///
     /// Errors: `Lost` of the source, when it is not, or nobody knows.
     pub(crate) async fn is_still(&self) -> Result<()> {
+        let lost = |what: String| Error::new(ErrorKind::Lost(Side::Source), format!("cut over: {what}"));
+        if self.run.events.is_closed() {
+            return Err(lost("who has asked for it has gone".into()));
+        }
+        let look = async {
+            let mut conn = Connection::open(self.task.source).await?;
+            if let (Some(pause @ Pause::Clients(_)), Some(_)) = (&self.run.pause, &self.back) {
+                pause.send_clients_away(&mut conn).await?;
+            }
+            self.changed(&mut conn, true).await
+        };
         let context = || "look at the source once more".to_owned();
-        match self.changed(true).await.or_err(ErrorKind::Lost(Side::Source), context)? {
-            Some(what) => Err(Error::new(ErrorKind::Lost(Side::Source), format!("cut over: {what}"))),
+        match look.await.or_err(ErrorKind::Lost(Side::Source), context)? {
+            Some(what) => Err(lost(what)),
             None => Ok(()),
         }
     }
@@ -80,7 +84,8 @@ impl Ready<'_> {
     }
 
     async fn look(&mut self, writes: bool) {
-        let what = match timeout(UNDO, self.changed(writes)).await {
+        let look = async { self.changed(&mut Connection::open(self.task.source).await?, writes).await };
+        let what = match timeout(UNDO, look).await {
             Ok(Ok(None)) => return,
             Ok(Ok(Some(what))) => what,
             Ok(Err(e)) => format!("it cannot be asked ({e})"),
@@ -94,11 +99,9 @@ impl Ready<'_> {
         self.source_changed.get_or_insert(what);
     }
 
-    async fn changed(&self, writes: bool) -> Result<Option<String>> {
-        match &self.run.seen {
-            Some(seen) => seen.changed(self.task.source, self.offset, writes).await,
-            None => Ok(None),
-        }
+    async fn changed(&self, conn: &mut Connection, writes: bool) -> Result<Option<String>> {
+        let (Some(seen), Some(pause)) = (&self.run.seen, &self.run.pause) else { return Ok(None) };
+        seen.changed(conn, self.task.source, self.offset, writes.then_some(pause)).await
     }
 
     /// Brings the old side to where the task in the other direction can write to it.

@@ -8,10 +8,13 @@ use keyferry_keyspace::{ReplId, info};
 use keyferry_model::{Error, ErrorKind, Result, Side};
 use keyferry_net::{Connection, Endpoint};
 
+use super::Pause;
 use crate::source::Attached;
 
 /// What may come into the stream without a client: it is no data.
 const NO_DATA: [&[u8]; 5] = [b"PING", b"REPLCONF", b"SELECT", b"PUBLISH", b"SPUBLISH"];
+/// What has run out: it goes from the target by itself. In `CLIENT PAUSE` nothing does.
+const RUN_OUT: [&[u8]; 5] = [b"DEL", b"UNLINK", b"HDEL", b"MULTI", b"EXEC"];
 
 /// What a source has said of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,51 +30,64 @@ impl Seen {
     /// Asks it now.
     ///
     /// Errors: those of the connection.
-    pub(super) async fn ask(endpoint: &Endpoint) -> Result<Self> {
+    pub(super) async fn ask(conn: &mut Connection) -> Result<Self> {
         // Before 4.0 a history is named by the server that wrote it, which stands in another section.
-        let text = Connection::open(endpoint).await?.info("default").await?;
+        let text = conn.info("default").await?;
         let field = |name| info::field(text.as_bytes(), name);
         let history = field("master_replid").or(field("run_id")).and_then(|id| ReplId::parse(id.as_bytes()).ok());
         let offset = field("master_repl_offset").and_then(|n| n.parse().ok());
         let (Some(history), Some(offset)) = (history, offset) else {
-            let what = format!("read INFO of the source {endpoint}: it does not tell its replication offset");
+            let what = "read INFO of the source: it does not tell its replication offset";
             return Err(Error::new(ErrorKind::Protocol(Side::Source), what));
         };
         let named = |name| field(name).map(str::to_owned);
         Ok(Self { run: named("run_id"), role: named("role"), history, offset })
     }
 
-    /// What has become of it since that matters, where nobody is to have written behind `offset`; `None`: nothing. Without
-    /// `writes`, this process has, and it is not looked at who else.
+    /// What has become of it since that matters, where nobody is to have written behind `offset`, in this
+    /// pause; `None`: nothing. Without a pause, this process has, and it is not looked at who else.
     ///
     /// Errors: those of the connection.
-    pub(super) async fn changed(&self, endpoint: &Endpoint, offset: u64, writes: bool) -> Result<Option<String>> {
-        let now = Self::ask(endpoint).await?;
-        let what = match () {
-            () if now.run != self.run => "it was started again, or another server answers in its place",
-            () if now.role != self.role => "it has another role now",
-            () if now.history != self.history => "it has another history now",
-            () if now.offset < offset => "it is behind where it was",
-            () if !writes => return Ok(None),
-            () => return written(endpoint, now.history, offset, now.offset).await,
+    pub(super) async fn changed(
+        &self,
+        conn: &mut Connection,
+        endpoint: &Endpoint,
+        offset: u64,
+        pause: Option<&Pause>,
+    ) -> Result<Option<String>> {
+        let now = Self::ask(conn).await?;
+        let what = match pause {
+            _ if now.run != self.run => "it was started again, or another server answers in its place".into(),
+            _ if now.role != self.role => "it has another role now".into(),
+            _ if now.history != self.history => "it has another history now".into(),
+            _ if now.offset < offset => "it is behind where it was".into(),
+            Some(pause) if now.offset > offset => {
+                match written(endpoint, now.history, [offset, now.offset], pause).await? {
+                    0 => return Ok(None),
+                    commands => format!("{commands} commands have come there"),
+                }
+            }
+            _ => return Ok(None),
         };
-        Ok(Some(what.into()))
+        Ok(Some(what))
     }
 }
 
-/// What was written between two offsets, if that is anything but what belongs to no data.
-async fn written(endpoint: &Endpoint, history: ReplId, from: u64, to: u64) -> Result<Option<String>> {
-    if from == to {
-        return Ok(None);
-    }
+/// How many commands that clients may have written are between two offsets. One of theirs looks like what has run out, where
+/// that goes on in the pause.
+///
+/// Errors: those of the connection; `BacklogLost`.
+pub(super) async fn written(endpoint: &Endpoint, history: ReplId, [from, to]: [u64; 2], pause: &Pause) -> Result<u64> {
     let mut link = Attached::at(endpoint, history, from).await?;
-    let mut commands = 0_u64;
+    let mut commands = 0;
     while link.offset < to {
         link.until(|request| {
-            commands += u64::from(!NO_DATA.iter().any(|name| request.name().eq_ignore_ascii_case(name)));
+            let is_of = |names: &[&[u8]]| names.iter().any(|name| request.name().eq_ignore_ascii_case(name));
+            let runs_out = !matches!(pause, Pause::Clients(_)) && is_of(&RUN_OUT);
+            commands += u64::from(!runs_out && !is_of(&NO_DATA));
             true
         })
         .await?;
     }
-    Ok((commands > 0).then(|| format!("{commands} commands have come there")))
+    Ok(commands)
 }

@@ -10,8 +10,6 @@
 //! - The last step of a cut-over is done in time or not at all, also by a target that runs it long after it was asked: by
 //!   then somebody may have written to the source.
 
-use std::time::Instant;
-
 use keyferry_keyspace::{ReplId, info};
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint, reverse_task};
 use keyferry_net::{Connection, Endpoint, Value};
@@ -20,7 +18,7 @@ use super::{
     checkpoint::{self, Checkpoint},
     refusal::ask,
 };
-use crate::source::now_ms;
+use crate::{cutover::Moment, source::now_ms};
 
 /// Where the count does not fit, that stays so. Makes holder `ARGV[1]` the holder, with an epoch above all before it and above `ARGV[2]`. Answers what was there, or
 /// nothing. When `ARGV[3]` is 1 it gives way to another holder with an epoch above `ARGV[2]`, and answers 0.
@@ -58,18 +56,18 @@ const CLOCK: &[u8] = b"if not redis.replicate_commands then return 0 end redis.r
 /// The last step of a cut-over.
 pub(crate) struct Last<'a> {
     /// It is not done later than this.
-    pub(crate) until: Instant,
+    pub(crate) until: Moment,
     /// What is put on the target with it.
     pub(crate) turn: Option<&'a Turn>,
 }
 
 /// Who was asked to remove the position; the answer may be lost.
 pub(crate) struct Asked {
-    /// The run of the target.
-    run: Option<String>,
-    /// It does so in time, or not at all.
-    in_time: bool,
+    run: Option<Run>,
 }
+
+/// A run of the target, and the history that it writes: both are others when it may have lost something.
+pub(crate) type Run = (String, ReplId);
 
 /// From where the task in the other direction goes on, and where on the target that is put when this one ends.
 pub(crate) struct Turn {
@@ -79,7 +77,7 @@ pub(crate) struct Turn {
     /// Where the old side is by then: history and offset.
     pub(crate) stands: (ReplId, u64),
     /// The run of the target in whose stream it is.
-    pub(crate) run: Option<String>,
+    pub(crate) run: Option<Run>,
 }
 
 /// Where the position of one task is kept.
@@ -222,9 +220,9 @@ impl Place<'_> {
     }
 
     /// Removes the checkpoint when it says that everything up to `applied` is there: the task has ended. `epoch`: that of
-    /// the last connection. `asked`: who was asked to remove it. `last`: it is the last step of a cut-over, in
-    /// front of which is a `check`, as close as can be. `false` when the target no longer has all that it has answered, or was
-    /// started again behind the turn.
+    /// the last connection. `asked`: who was asked to remove it, and may still do so, or has done. `last`: it is the last step
+    /// of a cut-over, in front of which is a `check`, as close as can be. `false` when the target no longer has all that it has
+    /// answered, or has another run or history since the turn.
     ///
     /// Errors: those of the connection and of the check; `TakenOver`; `Timeout` when it is too late.
     pub(crate) async fn forget(
@@ -238,25 +236,29 @@ impl Place<'_> {
         let mut conn = self.connect().await?;
         let run = run_of(&mut conn).await?;
         let found = self.take(&mut conn, Some(epoch)).await?;
-        // One that was restarted meanwhile may have lost more than the position.
-        if found.is_none() && asked.as_ref().is_some_and(|asked| asked.run == run) {
-            return Ok(true);
+        if found.is_none() {
+            let turn = last.and_then(|last| last.turn);
+            return match asked {
+                Some(asked) => is_done(&mut conn, &run, asked, turn).await,
+                None => Ok(false),
+            };
         }
+        // What was asked for before names another epoch: nothing comes of it any more.
+        *asked = None;
         let Some(found) = found.filter(|found| found.snapshot.is_none() && found.offset >= applied) else {
             return Ok(false);
         };
         let Some(Last { until, turn }) = last else {
-            *asked = Some(Asked { run, in_time: false });
+            *asked = Some(Asked { run });
             return self.put(&mut conn, Some(&found), None).await.map(|()| true);
         };
-        // Its stream has another history since.
-        if turn.is_some_and(|turn| turn.run != run) {
+        if turn.is_some_and(|turn| !is_same(&turn.run, &run)) {
             return Ok(false);
         }
         let late = || Error::new(ErrorKind::Timeout(Side::Target), "end the task: the time for it is over");
         let clock = self.clock(&mut conn).await?;
         // What the clock says was true before this moment: it is not later by then than what is given.
-        let left = until.checked_duration_since(Instant::now()).ok_or_else(late)?;
+        let left = Some(until.left()).filter(|left| !left.is_zero()).ok_or_else(late)?;
         let latest = clock.unwrap_or_default() + left.as_millis() as u64;
         let ours = checkpoint::key(self.task);
         let mut keys = vec![ours.as_slice()];
@@ -271,21 +273,30 @@ impl Place<'_> {
             [b"EVAL", LAST, count.as_bytes()].into_iter().chain(keys).chain(args.iter().map(Vec::as_slice)).collect();
         check().await?;
         failpoint("before-promote");
-        *asked = Some(Asked { run, in_time: clock.is_some() });
-        match ask(&mut conn, &command).await? {
-            Value::Int(1) => Ok(true),
-            Value::Int(2) => Err(late()),
-            _ => Err(self.taken_over()),
+        *asked = Some(Asked { run });
+        let reply = ask(&mut conn, &command).await?;
+        if reply == Value::Int(1) {
+            return Ok(true);
         }
+        // It was not done, and nothing else is on its way.
+        *asked = None;
+        Err(if reply == Value::Int(2) { late() } else { self.taken_over() })
     }
 
-    /// Whether the last step was done by the target that was `asked`, when the time for it is over. `None` when nobody knows.
-    pub(crate) async fn has_ended(&self, asked: &Asked) -> Result<Option<bool>> {
+    /// Whether the last step, that the target was `asked` for, was done; when it was not, it never will be. `None` when nobody
+    /// knows. `epoch`: that of the last connection.
+    ///
+    /// Errors: those of the connection.
+    pub(crate) async fn has_ended(&self, epoch: u64, asked: &Asked, turn: Option<&Turn>) -> Result<Option<bool>> {
         let mut conn = self.connect().await?;
-        if !asked.in_time || run_of(&mut conn).await? != asked.run {
-            return Ok(None);
+        let run = run_of(&mut conn).await?;
+        match self.take(&mut conn, Some(epoch)).await {
+            // The position has another owner now, which is not the one that was asked for.
+            Ok(Some(_)) => Ok(Some(false)),
+            Err(e) if matches!(e.kind(), ErrorKind::Broken | ErrorKind::TakenOver) => Ok(Some(false)),
+            Ok(None) => Ok(is_done(&mut conn, &run, asked, turn).await?.then_some(true)),
+            Err(e) => Err(e),
         }
-        Ok(Some(self.read(&mut conn).await?.is_none()))
     }
 
     /// The target's clock in Unix milliseconds; `None` when a script that has looked at it may not write.
@@ -322,7 +333,26 @@ impl Place<'_> {
     }
 }
 
-/// Which run of the server this is.
-pub(crate) async fn run_of(conn: &mut Connection) -> Result<Option<String>> {
-    Ok(info::field(conn.info("server").await?.as_bytes(), "run_id").map(str::to_owned))
+/// Whether the position is not there because this process has `asked` for that. Another run or history may have lost more than
+/// the position, and where a turn was to be put, it is there.
+async fn is_done(conn: &mut Connection, run: &Option<Run>, asked: &Asked, turn: Option<&Turn>) -> Result<bool> {
+    if !is_same(&asked.run, run) {
+        return Ok(false);
+    }
+    let Some(Turn { key, checkpoint, .. }) = turn else { return Ok(true) };
+    Ok(ask(conn, &[b"HGET", key, b"v"]).await?.as_bytes() == Some(&checkpoint.encode()))
+}
+
+/// Which run of the server this is, with which history; `None` when it does not tell.
+pub(crate) async fn run_of(conn: &mut Connection) -> Result<Option<Run>> {
+    let text = conn.info("default").await?;
+    let field = |name| info::field(text.as_bytes(), name);
+    // Before 4.0 a history has the name of the run.
+    let history = field("master_replid").or(field("run_id")).and_then(|id| ReplId::parse(id.as_bytes()).ok());
+    Ok(field("run_id").map(str::to_owned).zip(history))
+}
+
+/// Those that are not told are not the same.
+fn is_same(before: &Option<Run>, now: &Option<Run>) -> bool {
+    before.is_some() && before == now
 }

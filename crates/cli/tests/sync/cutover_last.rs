@@ -1,0 +1,81 @@
+//! The last step of a cut-over is lost, or cannot be done: what becomes of it is known at once, wherever it can be known.
+
+use std::{
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use keyferry_testkit::{process::Signal, proxy::Way, wait_until};
+
+use super::{
+    cutover_faults::{Case, write},
+    reverse::Counter,
+    *,
+};
+
+#[test]
+fn what_becomes_of_the_last_step() {
+    thread::scope(|scope| {
+        let cases = [
+            scope.spawn(a_position_that_somebody_else_has_removed),
+            scope.spawn(what_never_will_be_done_is_undone_at_once),
+            scope.spawn(who_has_asked_goes_in_front_of_the_last_step),
+        ];
+        cases.into_iter().for_each(|case| case.join().unwrap());
+    });
+}
+
+/// That is no last step: it is undone when the target says so, and not known when that is lost.
+fn a_position_that_somebody_else_has_removed() {
+    for (answer, code) in [(None, "CTL-0004"), (Some(0), "CTL-0005")] {
+        let mut case = Case::start("before-promote");
+        let counter = Counter::start(&case.old);
+        counter.wait_for(100);
+        let said = case.cut_over(&["--reverse"], |case| {
+            write(&case.new, "FLUSHALL");
+            case.to_new.cut_after_way(Way::ToClient, answer);
+        });
+        assert!(!said.done && said.words.contains(&format!("error {code}: ")), "{}", said.words);
+        // The writers go on there.
+        counter.send_to(&case.old);
+        counter.wait_for(1000);
+        counter.stop();
+        if answer.is_none() {
+            wait_until("it ends", LONG, || case.run.stderr().contains("error TGT-0024: ")).unwrap();
+        }
+    }
+}
+
+/// The target was asked for the last step, which is lost on the way, and behind it the source is not what was paused.
+fn what_never_will_be_done_is_undone_at_once() {
+    let mut case = Case { pause: "40s", ..Case::start("before-promote") };
+    let mut begun = Instant::now();
+    let said = case.cut_over(&[], |case| {
+        case.to_new.reset();
+        write(&case.old, "CLIENT UNPAUSE");
+        write(&case.old, "INCR behind");
+        begun = Instant::now();
+    });
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}: {}", begun.elapsed(), said.words);
+    assert!(said.words.contains("1 commands have come there"), "{}", said.words);
+    case.goes_on(Counter::start(&case.old), &said);
+}
+
+/// Nobody would be told.
+fn who_has_asked_goes_in_front_of_the_last_step() {
+    let case = Case::start("turn-marked");
+    let counter = Counter::start(&case.old);
+    counter.wait_for(100);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
+    command.args(["cutover", "--reverse", "--task", "t", "--state-dir"]).arg(case.dir.path());
+    let mut asked = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    case.wait_until_stopped();
+    asked.kill().unwrap();
+    asked.wait().unwrap();
+    case.run.signal(Signal::CONT).unwrap();
+    let seen = || case.run.stderr().contains("the cut-over is undone");
+    wait_until("it is undone", LONG, seen).unwrap();
+    assert!(case.run.stderr().contains("who has asked for it has gone"), "{}", case.run.stderr());
+    case.follows(counter);
+}
