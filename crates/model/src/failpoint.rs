@@ -135,8 +135,6 @@ mod chosen {
         if chosen == name && REACHED.fetch_add(1, Relaxed) + 1 == *n {
             // From SIGKILL the kernel does not come back: nothing is flushed, closed in order or unwound.
             kill_process(getpid(), *signal).expect("a process may kill itself");
-            // Another thread may be the one that takes the signal: until then this one goes no further.
-            std::thread::sleep(std::time::Duration::from_millis(200));
         }
     }
 }
