@@ -250,7 +250,9 @@ impl<'a> Cutover<'a> {
                 failpoint("drained");
                 return Ok(offset);
             }
-            if Instant::now() >= end {
+            // Writers that are stopped by hand are not paused once more.
+            let over = run.spec.source_pause.is_none() && run.until.left().is_zero();
+            if over || Instant::now() >= end {
                 let what = format!("pause the source for long enough: it went on for {:?}", run.spec.timeout);
                 return Err(Error::new(ErrorKind::CutoverUndone, what));
             }

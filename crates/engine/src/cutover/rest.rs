@@ -1,12 +1,15 @@
-//! Until the source rests: where nobody writes any more, its offset is the same as before, or what lies between was written by
-//! no client.
+//! Until the source rests: where nobody writes any more, its offset is the same as before, or, before 6.2, what lies between has
+//! run out.
 
 use std::time::{Duration, Instant};
 
 use keyferry_model::{Error, ErrorKind, Result, Side};
 use tokio::time::sleep;
 
-use super::{Cutover, LOOK, Pause, seen::written};
+use super::{
+    Cutover, LOOK, Pause,
+    seen::{is_much, written},
+};
 use crate::{
     source::{Report, ask},
     stats::lock,
@@ -20,7 +23,7 @@ const STILL: Duration = Duration::from_secs(2);
 const ANSWERS: usize = 5;
 
 impl Cutover<'_> {
-    /// Waits until the source has not moved for some time, but for what runs out; gives when it has moved last.
+    /// Waits until the source has not moved for some time; gives when it has moved last.
     pub(super) async fn stillness(&self, time: Duration) -> Result<Instant> {
         let end = Instant::now() + time;
         let (mut last, mut since) = (self.report().await?, Instant::now());
@@ -33,17 +36,13 @@ impl Cutover<'_> {
             let asked = Instant::now();
             let now = self.report().await?;
             if now != last {
-                // What cannot be looked at was much.
-                if self.written([last, now], &Pause::Manual).await.unwrap_or(1) > 0 {
-                    since = asked;
-                }
-                last = now;
+                (last, since) = (now, asked);
             }
         }
         Ok(since)
     }
 
-    /// See [`written`].
+    /// See [`written()`].
     async fn written(&self, between: [u64; 2], pause: &Pause) -> Result<u64> {
         let history = lock(&self.task.stats.replid).ok_or_else(another_history)?;
         written(self.task.source, history, between, pause).await
@@ -59,7 +58,7 @@ impl Cutover<'_> {
                 sleep(LEAK).await;
             }
             let now = self.report().await?;
-            if now == last || leaks && self.written([last, now], pause).await? == 0 {
+            if now == last || leaks && !is_much([last, now]) && self.written([last, now], pause).await? == 0 {
                 return Ok(now);
             }
             last = now;

@@ -13,8 +13,12 @@ use crate::source::Attached;
 
 /// What may come into the stream without a client: it is no data.
 const NO_DATA: [&[u8]; 5] = [b"PING", b"REPLCONF", b"SELECT", b"PUBLISH", b"SPUBLISH"];
-/// What has run out: it goes from the target by itself. In `CLIENT PAUSE` nothing does.
-const RUN_OUT: [&[u8]; 5] = [b"DEL", b"UNLINK", b"HDEL", b"MULTI", b"EXEC"];
+/// What has run out: it goes from the target by itself. Where clients are refused ([`Pause::Replicas`]) it is nothing else; in
+/// `CLIENT PAUSE` nothing runs out; and where the writers are stopped by hand, nobody can tell it from what GETDEL or SPOP
+/// have given to one that was forgotten.
+const RUN_OUT: [&[u8]; 4] = [b"DEL", b"UNLINK", b"MULTI", b"EXEC"];
+/// So many bytes are looked at. Every backlog holds them: a source that is asked for more than it holds makes a snapshot.
+const FEW: u64 = 16 << 10;
 
 /// What a source has said of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +65,7 @@ impl Seen {
             _ if now.role != self.role => "it has another role now".into(),
             _ if now.history != self.history => "it has another history now".into(),
             _ if now.offset < offset => "it is behind where it was".into(),
+            Some(_) if is_much([offset, now.offset]) => "more than a few commands have come there".into(),
             Some(pause) if now.offset > offset => {
                 match written(endpoint, now.history, [offset, now.offset], pause).await? {
                     0 => return Ok(None),
@@ -73,8 +78,12 @@ impl Seen {
     }
 }
 
-/// How many commands that clients may have written are between two offsets. One of theirs looks like what has run out, where
-/// that goes on in the pause.
+/// Whether it is more than is looked at.
+pub(super) fn is_much([from, to]: [u64; 2]) -> bool {
+    to.saturating_sub(from) > FEW
+}
+
+/// How many commands that clients may have written are between two offsets, which are at most [`FEW`] bytes apart.
 ///
 /// Errors: those of the connection; `BacklogLost`.
 pub(super) async fn written(endpoint: &Endpoint, history: ReplId, [from, to]: [u64; 2], pause: &Pause) -> Result<u64> {
@@ -83,7 +92,7 @@ pub(super) async fn written(endpoint: &Endpoint, history: ReplId, [from, to]: [u
     while link.offset < to {
         link.until(|request| {
             let is_of = |names: &[&[u8]]| names.iter().any(|name| request.name().eq_ignore_ascii_case(name));
-            let runs_out = !matches!(pause, Pause::Clients(_)) && is_of(&RUN_OUT);
+            let runs_out = matches!(pause, Pause::Replicas { .. }) && is_of(&RUN_OUT);
             commands += u64::from(!runs_out && !is_of(&NO_DATA));
             true
         })

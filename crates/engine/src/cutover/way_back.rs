@@ -25,7 +25,7 @@ use keyferry_keyspace::{
     Db, ReplId, ReplOffset,
     objects::{Choice, Objects},
 };
-use keyferry_model::{Error, ErrorKind, Result, SyncSpec, failpoint};
+use keyferry_model::{Error, ErrorKind, Result, Side, SyncSpec, failpoint};
 use keyferry_net::{Connection, Endpoint, Value};
 use keyferry_resp::request::Request;
 use tokio::time::timeout;
@@ -40,6 +40,8 @@ use crate::{
 
 /// For how long the writes of the target are watched, to say how long its backlog lasts.
 const SAMPLE: Duration = Duration::from_millis(300);
+/// For lifting, of the time in which the old side is made ready: what has run out by then is still removed.
+const LIFTING: Duration = Duration::from_secs(8);
 /// A backlog that lasts shorter than this is warned of: a process that dies has to be started again within that time.
 const ENOUGH: f64 = 60.0;
 /// In the stream of the old side behind the last step: what lifting is, and what belongs to no data.
@@ -200,12 +202,13 @@ impl WayBack {
         };
         let back = Task { source: &self.source, target: &self.target, spec: &self.spec, ..task };
         let (objects, grace, control) = (&self.spec.objects, self.spec.ttl_grace, &task.stats.control);
+        let lifting = lift(&self.source, back.place(), None, objects, [grace, SOON], control, Some(&mut fields));
         let lifted = tokio::select! {
             biased;
-            lifted = lift(&self.source, back.place(), None, objects, [grace, SOON], control, Some(&mut fields)) => lifted?,
+            lifted = timeout(LIFTING, lifting) => lifted.ok().transpose()?,
             result = link.until(&mut note) => return result.map(|_| 0),
         };
-        if !lifted {
+        if lifted == Some(false) {
             let what = "lift the deadlines of the old side: the other task has begun already";
             return Err(Error::new(ErrorKind::CheckpointChanged, what));
         }
@@ -234,6 +237,12 @@ impl WayBack {
             {
                 return Err(conn.refused(conn.kind_of(&text), "the removal of what has run out", &text));
             }
+        }
+        if lifted.is_none() {
+            return Err(Error::new(
+                ErrorKind::Timeout(Side::Source),
+                "lift the deadlines of the old side: it takes too long",
+            ));
         }
         tracing::info!(gone = gone.len(), "what would soon run out on the old side lives longer by the grace");
         Ok(writes)

@@ -66,8 +66,15 @@ pub(crate) struct Asked {
     run: Option<Run>,
 }
 
-/// A run of the target, and the history that it writes: both are others when it may have lost something.
-pub(crate) type Run = (String, ReplId);
+/// A run of the target, and the history that it writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Run {
+    id: String,
+    history: ReplId,
+    /// It was a replica, and is none any more. A server also begins another history when it gets its first replica, and loses
+    /// nothing by it.
+    promoted: bool,
+}
 
 /// From where the task in the other direction goes on, and where on the target that is put when this one ends.
 pub(crate) struct Turn {
@@ -239,6 +246,8 @@ impl Place<'_> {
         if found.is_none() {
             let turn = last.and_then(|last| last.turn);
             return match asked {
+                // At a plain end nothing depends on it but what is said.
+                Some(Asked { run: None }) if last.is_none() && run.is_none() => Ok(true),
                 Some(asked) => is_done(&mut conn, &run, asked, turn).await,
                 None => Ok(false),
             };
@@ -336,7 +345,8 @@ impl Place<'_> {
 /// Whether the position is not there because this process has `asked` for that. Another run or history may have lost more than
 /// the position, and where a turn was to be put, it is there.
 async fn is_done(conn: &mut Connection, run: &Option<Run>, asked: &Asked, turn: Option<&Turn>) -> Result<bool> {
-    if !is_same(&asked.run, run) {
+    let (Some(before), Some(now)) = (&asked.run, run) else { return Ok(false) };
+    if before.id != now.id || before.history != now.history && now.promoted {
         return Ok(false);
     }
     let Some(Turn { key, checkpoint, .. }) = turn else { return Ok(true) };
@@ -349,7 +359,8 @@ pub(crate) async fn run_of(conn: &mut Connection) -> Result<Option<Run>> {
     let field = |name| info::field(text.as_bytes(), name);
     // Before 4.0 a history has the name of the run.
     let history = field("master_replid").or(field("run_id")).and_then(|id| ReplId::parse(id.as_bytes()).ok());
-    Ok(field("run_id").map(str::to_owned).zip(history))
+    let promoted = field("master_replid2").is_some_and(|id| id.bytes().any(|digit| digit != b'0'));
+    Ok(field("run_id").map(str::to_owned).zip(history).map(|(id, history)| Run { id, history, promoted }))
 }
 
 /// Those that are not told are not the same.
