@@ -21,6 +21,7 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(a_position_that_somebody_else_has_removed),
             scope.spawn(what_never_will_be_done_is_undone_at_once),
             scope.spawn(who_has_asked_goes_in_front_of_the_last_step),
+            scope.spawn(a_consumer_that_was_not_stopped_by_hand),
         ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
@@ -78,4 +79,13 @@ fn who_has_asked_goes_in_front_of_the_last_step() {
     wait_until("it is undone", LONG, seen).unwrap();
     assert!(case.run.stderr().contains("who has asked for it has gone"), "{}", case.run.stderr());
     case.follows(counter);
+}
+
+/// In the stream it looks like a key that has run out; on the target the job would be done once more.
+fn a_consumer_that_was_not_stopped_by_hand() {
+    let mut case = Case { pause: "manual", ..Case::start("drained") };
+    write(&case.old, "SET job 1");
+    let said = case.cut_over(&[], |case| write(&case.old, "GETDEL job"));
+    assert!(said.words.contains("1 commands have come there"), "{}", said.words);
+    case.goes_on(Counter::start(&case.old), &said);
 }
