@@ -20,6 +20,7 @@
 //! - Who has asked must be there until the last step: nobody is promoted whom nobody tells.
 
 use std::{
+    cell::Cell,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -69,6 +70,8 @@ pub(crate) struct Cutover<'a> {
     pub(crate) facts: &'a Facts,
     /// The target held nothing but what is the task's own when that began.
     pub(crate) owner: bool,
+    /// That of the last connection to the target.
+    pub(crate) epoch: &'a Cell<u64>,
     /// Cancelled when all is ready for the last step: all parts come to their end then.
     pub(crate) done: &'a CancellationToken,
     /// Cancelled by the user.
@@ -270,7 +273,7 @@ impl<'a> Cutover<'a> {
 
     /// Brings deadlines on the target close to those of the source.
     async fn lower_grace(&self, run: &mut Run) -> Result<()> {
-        let Task { spec, stats, source, target, .. } = self.task;
+        let Task { spec, stats, source, .. } = self.task;
         run.begin(Step::Grace, "deadlines on the target come close to those at the source");
         if spec.ttl_grace <= REST || spec.on_conflict == OnConflict::Ignore {
             let why = match spec.on_conflict {
@@ -300,7 +303,9 @@ impl<'a> Cutover<'a> {
         {
             return Err(slow("what came before was not on the target"));
         }
-        let pass = shift(source, target, self.facts, &spec.objects, [spec.ttl_grace, REST, spec.ttl_grace]);
+        let (place, epoch) = (self.task.place(), Some(self.epoch.get()));
+        let distances = [spec.ttl_grace, REST, spec.ttl_grace];
+        let pass = shift(source, place, epoch, self.facts, &spec.objects, distances);
         let keys = timeout(run.spec.timeout, pass).await.map_err(|_| slow("it went on"))??;
         if !self.until(run.spec.timeout, LOOK, || stats.is_in_step()).await {
             return Err(slow("both sides were not in step behind it"));
@@ -311,7 +316,8 @@ impl<'a> Cutover<'a> {
 
     /// Gives deadlines the whole grace again that a cut-over has lowered, if there was one.
     async fn give_back(&self) {
-        let Task { spec, stats, source, target, .. } = self.task;
+        let Task { spec, stats, source, .. } = self.task;
+        let distances = [REST, spec.ttl_grace, Duration::ZERO];
         stats.control.lower.store(false, Relaxed);
         if !stats.control.lowered.load(Relaxed) {
             return;
@@ -322,15 +328,15 @@ impl<'a> Cutover<'a> {
             while !stats.has_applied_since(since) {
                 sleep(LOOK).await;
             }
-            let error =
-                match shift(source, target, self.facts, &spec.objects, [REST, spec.ttl_grace, Duration::ZERO]).await {
-                    Ok(keys) => {
-                        tracing::info!(keys, "deadlines have the whole grace again");
-                        stats.control.lowered.store(false, Relaxed);
-                        return;
-                    }
-                    Err(e) => e,
-                };
+            let (place, epoch) = (self.task.place(), Some(self.epoch.get()));
+            let error = match shift(source, place, epoch, self.facts, &spec.objects, distances).await {
+                Ok(keys) => {
+                    tracing::info!(keys, "deadlines have the whole grace again");
+                    stats.control.lowered.store(false, Relaxed);
+                    return;
+                }
+                Err(e) => e,
+            };
             tracing::warn!(error = %error, "deadlines are to be given the whole grace again");
             if !backoff.again(error, self.stop).await.unwrap_or(false) {
                 return;

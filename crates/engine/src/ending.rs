@@ -170,13 +170,15 @@ impl Task<'_> {
             let taken = tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                taken = shift(self.source, self.target, facts, &self.spec.objects, grace) => taken,
+                taken = shift(self.source, self.place(), None, facts, &self.spec.objects, grace) => taken,
             };
             let error = match taken {
                 Ok(keys) => {
                     tracing::info!(keys, "the grace is taken off");
                     return;
                 }
+                // The next task has begun, and its keys need the grace.
+                Err(e) if e.kind() == ErrorKind::CheckpointChanged => break,
                 Err(e) => e,
             };
             tracing::warn!(error = %error, "the grace is to be taken off");

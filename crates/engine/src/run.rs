@@ -282,7 +282,7 @@ impl Task<'_> {
                 return None;
             }
             let owner = checkpoint.flags.owner;
-            let cutover = Cutover { task: *self, facts: &facts, owner, done: &done, stop, over: &over };
+            let cutover = Cutover { task: *self, facts: &facts, owner, epoch: &epoch, done: &done, stop, over: &over };
             cutover.run().await
         };
         let (ended, mut ready) = tokio::join!(parts, cutover);

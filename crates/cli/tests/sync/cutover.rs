@@ -29,7 +29,7 @@ use super::{
 const PAUSE: u64 = 2000;
 
 /// `keyferry cutover` in words, as it goes on.
-fn begin(dir: &Path, args: &[&str]) -> (Child, impl Iterator<Item = String>) {
+pub(super) fn begin(dir: &Path, args: &[&str]) -> (Child, impl Iterator<Item = String>) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyferry"));
     command.args(["cutover", "--task", "t", "--state-dir"]).arg(dir).args(args);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -9,6 +9,8 @@
 //! - It can be done while the stream goes on. A deadline is moved only where it still is what was read before the source was
 //!   asked; and where the source has renewed it meanwhile, it is moved on, until the source says the same behind it as before.
 //! - Where the source does not have the key, or no deadline for it, nothing is changed.
+//! - Nothing is changed for a connection that does not have the task any more, and behind its end only while no task of that name
+//!   is there. Those that a cut-over lowers are lowered only while the checkpoint says so: whoever goes on from it lifts them.
 
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ mod moves;
 
 use moves::{Moves, Of};
 
-use super::{refusal::ask, walk::scanned};
+use super::{fence::Fence, position::Place, refusal::ask, walk::scanned};
 use crate::checks::Facts;
 
 /// Keys that are looked at together: less than a millisecond of either server's time.
@@ -32,29 +34,34 @@ const WITH_DEADLINE: &[u8] = b"local found={} for i,key in ipairs(KEYS) do local
     if at>0 then found[#found+1]=i found[#found+1]=at end end return found";
 
 /// Makes deadlines of the target's keys and of fields of its hashes that are about `from` behind those of the source lie `to`
-/// behind them, when they are further away than `beyond`; answers how many there were.
+/// behind them, when they are further away than `beyond`; answers how many there were. `epoch`: that of the connection that has
+/// the task now; without one, nobody has it.
 ///
-/// Errors: those of both sides. What is done stays done.
+/// Errors: those of both sides; `CheckpointChanged` when the position at `place` is another one by then. What is done stays done.
 pub(crate) async fn shift(
     source: &Endpoint,
-    target: &Endpoint,
+    place: Place<'_>,
+    epoch: Option<u64>,
     facts: &Facts,
     objects: &Objects,
     [from, to, beyond]: [Duration; 3],
 ) -> Result<u64> {
-    let mut ours = Connection::open(target).await?;
+    let mut ours = Connection::open(place.endpoint).await?;
     let mut theirs = Connection::open(source).await?;
     let keyspace = theirs.info("keyspace").await?;
     let ours_keyspace = ours.info("keyspace").await?;
     let with_fields = |db: u32| info::keyspace(ours_keyspace.as_bytes()).any(|k| k.db.0 == db && k.field_expires > 0);
     let tell_fields = facts.source.field_deadlines() && facts.target.field_deadlines();
     let absolute = facts.source.tells_expiry() && facts.target.tells_expiry();
-    let mut moves = Moves::new(&mut ours, &mut theirs, objects, [from, to, beyond], absolute);
+    let fence = Fence::new(place, epoch);
+    let lowers = epoch.is_some() && to < from;
+    let mut moves = Moves::new([&mut ours, &mut theirs], objects, fence, [from, to, beyond], [lowers, absolute]);
     let mut found = 0;
     for db_of_source in info::keyspace(keyspace.as_bytes()).map(|k| k.db.0) {
         let Some(db) = objects.database(db_of_source) else { continue };
         moves.theirs.command(&[b"SELECT", db_of_source.to_string().as_bytes()]).await?;
         ask(moves.ours, &[b"SELECT", db.to_string().as_bytes()]).await?;
+        moves.fence.db = db;
         let mut cursor = b"0".to_vec();
         loop {
             let (next, keys) = scanned(ask(moves.ours, &[b"SCAN", &cursor, b"COUNT", KEYS]).await?)?;

@@ -24,7 +24,12 @@ use keyferry_net::{Connection, Endpoint, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{checkpoint, position::Place, refusal::ask, walk::scanned};
+use super::{
+    fence::{Fence, behind_fence},
+    position::Place,
+    refusal::ask,
+    walk::scanned,
+};
 use crate::{Control, Stats, backoff::Backoff};
 
 /// How often it is looked whether there is something to do: a target that has fallen back may have exact deadlines again.
@@ -41,20 +46,6 @@ const NEAR: &[u8] = b"local step,near,most=redis.call('SCAN',ARGV[1],'COUNT',ARG
     for _,key in ipairs(step[2]) do local left=redis.call('PTTL',key) \
     if left>=0 and left<=most or ARGV[3]=='1' and redis.call('TYPE',key).ok=='hash' then near[#near+1]=key end end \
     return {step[1],near}";
-
-/// What stands in front of a script: `KEYS[1]` is the checkpoint, in database `ARGV[2]`; the keys are in `ARGV[3]`. Nothing is
-/// done, and 0 is answered, unless it is that of `ARGV[1]`, epoch and holder; or is not there, when that is empty.
-macro_rules! behind_fence {
-    ($script:literal) => {
-        concat!(
-            "if redis.replicate_commands then redis.replicate_commands() end \
-            redis.call('SELECT',ARGV[2]) local v=redis.call('HGET',KEYS[1],'v') redis.call('SELECT',ARGV[3]) \
-            if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end ",
-            $script
-        )
-        .as_bytes()
-    };
-}
 
 /// Makes deadlines of the keys from `KEYS[2]` on later by `ARGV[4]` than they are at the source, which `ARGV[8]` and on say for
 /// each in the words of `ARGV[5]`; where it has none, than they are here. `ARGV[6]` sets them. With `ARGV[7]` it answers which
@@ -120,8 +111,8 @@ impl Lifter<'_> {
                 continue;
             }
             let Self { source, place, epoch, objects, grace, stats, .. } = *self;
-            let lift =
-                async |near| lift(source, place, Some(epoch), objects, [grace, near], &stats.control, None).await;
+            let epoch = Some(epoch.get());
+            let lift = async |near| lift(source, place, epoch, objects, [grace, near], &stats.control, None).await;
             // What is nearest is not to wait for all the others.
             match async { Ok(lift(SOON).await? && lift(Duration::MAX).await?) }.await {
                 Ok(true) if self.stats.generation.get() == generation => {
@@ -150,7 +141,7 @@ impl Lifter<'_> {
 pub(crate) async fn lift(
     source: &Endpoint,
     place: Place<'_>,
-    epoch: Option<&Cell<u64>>,
+    epoch: Option<u64>,
     objects: &Objects,
     [grace, near]: [Duration; 2],
     control: &Control,
@@ -164,7 +155,7 @@ pub(crate) async fn lift(
     let question = [b"PEXPIRETIME".as_slice(), b"__keyferry_nothing"];
     let absolute =
         matches!(ours.ask(&question).await?, Value::Int(_)) && matches!(theirs.ask(&question).await?, Value::Int(_));
-    let fence = Fence { place, epoch, key: checkpoint::key(place.task), db: 0 };
+    let fence = Fence::new(place, epoch);
     let near = (near < Duration::MAX).then(|| near.as_millis().to_string());
     let their_keyspace = theirs.info("keyspace").await?;
     let (most, grace) = (grace.as_millis() + 1000, grace.as_millis().to_string());
@@ -184,28 +175,11 @@ pub(crate) async fn lift(
     Ok(true)
 }
 
-/// What a script looks at before it changes anything.
-struct Fence<'a> {
-    place: Place<'a>,
-    epoch: Option<&'a Cell<u64>>,
-    key: Vec<u8>,
-    /// Of the keys.
-    db: u32,
-}
-
-impl Fence<'_> {
-    fn args(&self) -> [Vec<u8>; 3] {
-        let Place { db, holder, .. } = self.place;
-        let owner = self.epoch.map(|epoch| [epoch.get().to_le_bytes(), holder.to_le_bytes()].concat());
-        [owner.unwrap_or_default(), db.to_string().into_bytes(), self.db.to_string().into_bytes()]
-    }
-}
-
 struct Lift<'a> {
     ours: Connection,
     theirs: Connection,
     objects: &'a Objects,
-    fence: Fence<'a>,
+    fence: Fence,
     /// In milliseconds.
     grace: String,
     /// How much to live a key may have at most, likewise.

@@ -3,6 +3,7 @@
 
 mod batch;
 pub(crate) mod checkpoint;
+mod fence;
 mod grace;
 mod guard;
 mod hold;

@@ -6,17 +6,25 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::*;
+use super::{
+    super::{control::task, cutover::begin},
+    *,
+};
 
 const HELD_MS: i64 = 1_000_000_000_000;
 const KEYS: usize = 2000;
 
-/// Scripts that a target has run, as they came: those that hold deadlines, and those that settle them.
+/// Scripts that a target has run, as they came: those that hold deadlines, those that settle them, and those that move them closer
+/// to the source's, or away.
 #[derive(Default)]
 struct Seen {
-    hold: Vec<Vec<Vec<u8>>>,
-    settle: Vec<Vec<Vec<u8>>>,
+    hold: Vec<Request>,
+    settle: Vec<Request>,
+    closer: Vec<Request>,
+    away: Vec<Request>,
 }
+
+type Request = Vec<Vec<u8>>;
 
 /// Notes all scripts from now on.
 fn watch(target: &Server) -> Arc<Mutex<Seen>> {
@@ -37,6 +45,12 @@ fn watch(target: &Server) -> Arc<Mutex<Seen>> {
                 match () {
                     () if has(b"left-grace<2^44-2^41") => seen.hold.push(args),
                     () if has(b"left>=2^52-2^41") => seen.settle.push(args),
+                    () if has(b"now<=was") => {
+                        match args.last_chunk().map(|chunk| chunk.each_ref().map(|digits| number(digits))) {
+                            Some([was, to]) if to < was => seen.closer.push(args),
+                            _ => seen.away.push(args),
+                        }
+                    }
                     () => {}
                 }
             }
@@ -75,7 +89,11 @@ fn words(line: &[u8]) -> Vec<Vec<u8>> {
     words
 }
 
-fn run_again(target: &Server, requests: &[Vec<Vec<u8>>]) {
+fn number(digits: &[u8]) -> i64 {
+    std::str::from_utf8(digits).unwrap().parse().unwrap()
+}
+
+fn run_again(target: &Server, requests: &[Request]) {
     let mut conn = target.conn().unwrap();
     for args in requests {
         let mut request = redis::Cmd::new();
@@ -124,7 +142,7 @@ fn a_late_request_changes_no_deadline() {
     proxy.heal();
     run.wait_for(LONG, |p| p.in_step && p.applied_offset >= Some(goal)).unwrap();
     assert_eq!(held(&target), 0);
-    let Seen { hold, settle } = std::mem::take(&mut *seen.lock().unwrap());
+    let Seen { hold, settle, .. } = std::mem::take(&mut *seen.lock().unwrap());
     assert!(!hold.is_empty() && !settle.is_empty());
     run_again(&target, &hold);
     assert_eq!(held(&target), 0, "it is settled, and nobody would settle it once more");
@@ -138,4 +156,84 @@ fn a_late_request_changes_no_deadline() {
     run.wait_for(LONG, |p| p.phase == "retrying").unwrap();
     run_again(&target, &settle);
     assert_eq!(held(&target), KEYS, "the next one is behind");
+}
+
+/// How many keys are looked at in these.
+fn keys_of(requests: &[Request]) -> i64 {
+    // The first key of each is that of the position.
+    requests.iter().map(|args| number(&args[2]) - 1).sum()
+}
+
+/// By how much deadlines are later on the target: all of them by the same.
+fn late(source: &Server, target: &Server) -> Option<i64> {
+    let mut pipe = redis::pipe();
+    for n in 0..KEYS {
+        pipe.cmd("PEXPIRETIME").arg(n);
+    }
+    let [ours, theirs] = [target, source].map(|server| pipe.query::<Vec<i64>>(&mut server.conn().unwrap()).unwrap());
+    let late: Vec<i64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs).collect();
+    late.iter().all(|ms| *ms == late[0]).then_some(late[0])
+}
+
+/// Likewise what a cut-over has asked for that is undone, and what the end of a task has: it may be another process that has the
+/// task by then, and its deadlines.
+#[test]
+fn a_late_request_of_a_cut_over_moves_no_deadline() {
+    let (source, target) = pair("redis-7.0");
+    let dir = tempfile::tempdir().unwrap();
+    let mut pipe = redis::pipe();
+    for n in 0..KEYS {
+        pipe.cmd("SET").arg(n).arg(n).arg("PX").arg(3_600_000);
+    }
+    pipe.exec(&mut source.conn().unwrap()).unwrap();
+    let seen = watch(&target);
+    let start = |args: &[&str]| task(&source, &target.url(), dir.path()).args(args).spawn().unwrap();
+    let task = |args: &[&str]| {
+        let run = start(args);
+        run.wait_for(LONG, |p| p.in_step).unwrap();
+        run
+    };
+    let lowered = || {
+        let (child, mut lines) = begin(dir.path(), &["--source-pause", "manual"]);
+        assert!(lines.any(|line| line.starts_with("pause source")));
+        assert_eq!(late(&source, &target), Some(1000));
+        child
+    };
+    // Who has asked goes: it is undone.
+    let undo = |mut child: std::process::Child| {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        wait_until("it is undone", LONG, || late(&source, &target) == Some(30_000)).unwrap();
+    };
+    let noted = |of: fn(&mut Seen) -> &mut Vec<Request>| {
+        wait_until("all is noted", LONG, || keys_of(of(&mut seen.lock().unwrap())) >= KEYS as i64).unwrap();
+        std::mem::take(of(&mut seen.lock().unwrap()))
+    };
+    let run = task(&[]);
+    undo(lowered());
+    wait_until("it is said", LONG, || run.stderr().contains("deadlines have the whole grace again")).unwrap();
+    let (closer, away) = (noted(|seen| &mut seen.closer), noted(|seen| &mut seen.away));
+    let () = ask(&source, 0, "SET another 1");
+    let goal = goal(&source);
+    run.wait_for(LONG, |p| p.in_step && p.applied_offset >= Some(goal)).unwrap();
+    run_again(&target, &closer);
+    assert_eq!(late(&source, &target), Some(30_000), "no cut-over is under way");
+    run.kill_9();
+    run.wait_exit(LONG).unwrap();
+    let run = task(&[]);
+    let child = lowered();
+    run_again(&target, &away);
+    assert_eq!(late(&source, &target), Some(1000), "the cut-over of another process is under way");
+    undo(child);
+    run_again(&target, &closer);
+    assert_eq!(late(&source, &target), Some(30_000), "they are those of another process");
+    noted(|seen| &mut seen.closer);
+    run.signal(Signal::TERM).unwrap();
+    run.wait_exit(LONG).unwrap();
+    assert_eq!(start(&["--stop-when-synced"]).wait_exit(LONG).unwrap().code(), 0);
+    assert_eq!(late(&source, &target), Some(0));
+    let closer = noted(|seen| &mut seen.closer);
+    let _run = task(&["--on-conflict", "replace"]);
+    run_again(&target, &closer);
+    assert_eq!(late(&source, &target), Some(30_000), "the next task has begun");
 }

@@ -3,29 +3,49 @@
 use std::{borrow::Cow, time::Duration};
 
 use keyferry_keyspace::objects::Objects;
-use keyferry_model::{Result, Side, failpoint};
+use keyferry_model::{Error, ErrorKind, Result, Side, failpoint};
 use keyferry_net::{Connection, Value};
 
 use super::odd;
-use crate::{source::now_ms, target::refusal::ask};
+use crate::{
+    source::now_ms,
+    target::{
+        fence::{Fence, behind_fence},
+        refusal::ask,
+    },
+};
 
 /// By how much a time to live may have shrunk between two looks at it, in milliseconds. An absolute deadline stays.
 const SLACK: i64 = 400;
 /// Longer than any key is renewed each time exactly between two questions.
 const ROUNDS: usize = 20;
 
-/// Sets each key's deadline with `ARGV[2]`, where what `ARGV[1]` says is still what is expected, or less by up to `ARGV[3]`.
-/// Behind these come pairs of what is expected and what to set. Answers the places of those that were set.
-const SET_KEYS: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() end \
-    local slack,done=tonumber(ARGV[3]),{} for i,key in ipairs(KEYS) do \
-    local now,was=redis.call(ARGV[1],key),tonumber(ARGV[2+2*i]) \
-    if now>0 and now<=was and now>=was-slack then redis.call(ARGV[2],key,ARGV[3+2*i]) done[#done+1]=i end end return done";
+/// Where a deadline is lowered in a cut-over (`ARGV[4]` is 1), the checkpoint has to say that such are there: behind a target that
+/// falls back, or when the cut-over is undone by then, nobody would lift it.
+macro_rules! behind_exact {
+    ($script:literal) => {
+        behind_fence!(
+            "if ARGV[4]=='1' and math.floor(string.byte(v,29)/32)%2==0 then return 0 end local done={} ",
+            $script,
+            " return done"
+        )
+    };
+}
 
-/// Likewise for fields of a hash: `ARGV` are a field, what is expected and what to set, one after the other.
-const SET_FIELDS: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() end \
-    local done={} if redis.call('TYPE',KEYS[1]).ok~='hash' then return done end \
-    for i=1,#ARGV,3 do if redis.call('HPEXPIRETIME',KEYS[1],'FIELDS',1,ARGV[i])[1]==tonumber(ARGV[i+1]) then \
-    redis.call('HPEXPIREAT',KEYS[1],ARGV[i+2],'FIELDS',1,ARGV[i]) done[#done+1]=(i+2)/3 end end return done";
+/// Sets the deadline of each key from `KEYS[2]` on with `ARGV[6]`, where what `ARGV[5]` says is still what is expected, or less
+/// by up to `ARGV[7]`. Behind these come pairs of what is expected and what to set. Answers the places of those that were set.
+const SET_KEYS: &[u8] = behind_exact!(
+    "local slack=tonumber(ARGV[7]) for i=2,#KEYS do local key=KEYS[i] \
+    local now,was=redis.call(ARGV[5],key),tonumber(ARGV[4+2*i]) \
+    if now>0 and now<=was and now>=was-slack then redis.call(ARGV[6],key,ARGV[5+2*i]) done[#done+1]=i-1 end end"
+);
+
+/// Likewise for fields of the hash `KEYS[2]`: from `ARGV[5]` on are a field, what is expected and what to set, one after the other.
+const SET_FIELDS: &[u8] = behind_exact!(
+    "if redis.call('TYPE',KEYS[2]).ok~='hash' then return done end \
+    for i=5,#ARGV,3 do if redis.call('HPEXPIRETIME',KEYS[2],'FIELDS',1,ARGV[i])[1]==tonumber(ARGV[i+1]) then \
+    redis.call('HPEXPIREAT',KEYS[2],ARGV[i+2],'FIELDS',1,ARGV[i]) done[#done+1]=(i-2)/3 end end"
+);
 
 /// Whose deadlines are moved.
 #[derive(Clone, Copy)]
@@ -41,6 +61,9 @@ pub(super) struct Moves<'a> {
     pub(super) ours: &'a mut Connection,
     pub(super) theirs: &'a mut Connection,
     pub(super) objects: &'a Objects,
+    pub(super) fence: Fence,
+    /// They are lowered in a cut-over.
+    exact: bool,
     from: i64,
     to: i64,
     /// How far away a deadline of the source must be.
@@ -60,14 +83,14 @@ struct Move<'a> {
 
 impl<'a> Moves<'a> {
     pub(super) fn new(
-        ours: &'a mut Connection,
-        theirs: &'a mut Connection,
+        [ours, theirs]: [&'a mut Connection; 2],
         objects: &'a Objects,
+        fence: Fence,
         [from, to, beyond]: [Duration; 3],
-        absolute: bool,
+        [exact, absolute]: [bool; 2],
     ) -> Self {
         let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4);
-        Self { ours, theirs, objects, from: ms(from), to: ms(to), beyond: ms(beyond), absolute }
+        Self { ours, theirs, objects, fence, exact, from: ms(from), to: ms(to), beyond: ms(beyond), absolute }
     }
 
     /// How a server is asked for the deadline of a key.
@@ -149,23 +172,35 @@ impl<'a> Moves<'a> {
     async fn set(&mut self, of: Of<'_>, moves: &[Move<'_>]) -> Result<Vec<usize>> {
         let numbers: Vec<[String; 2]> =
             moves.iter().map(|m| [m.was.to_string(), (m.at + self.to).to_string()]).collect();
-        let (count, slack) = (moves.len().to_string(), if self.absolute { 0 } else { SLACK }.to_string());
-        let mut args: Vec<&[u8]> = Vec::with_capacity(3 * moves.len() + 6);
+        let (count, slack) = ((moves.len() + 1).to_string(), if self.absolute { 0 } else { SLACK }.to_string());
+        let (question, fence) = (self.question(), self.fence.args());
+        let exact: &[u8] = if self.exact { b"1" } else { b"0" };
+        let mut args: Vec<&[u8]> = Vec::with_capacity(3 * moves.len() + 11);
         match of {
             Of::Keys => {
-                args.extend([b"EVAL", SET_KEYS, count.as_bytes()]);
+                args.extend([b"EVAL", SET_KEYS, count.as_bytes(), &self.fence.key]);
                 args.extend(moves.iter().map(|m| m.name));
-                args.extend([self.question(), if self.absolute { b"PEXPIREAT" } else { b"PEXPIRE" }]);
+                args.extend(fence.iter().map(Vec::as_slice));
+                args.extend([exact, question, if self.absolute { b"PEXPIREAT" } else { b"PEXPIRE" }]);
                 args.push(slack.as_bytes());
                 args.extend(numbers.iter().flatten().map(String::as_bytes));
             }
             Of::Hash(key) => {
-                args.extend([b"EVAL", SET_FIELDS, b"1", key]);
+                args.extend([b"EVAL", SET_FIELDS, b"2", &self.fence.key, key]);
+                args.extend(fence.iter().map(Vec::as_slice));
+                args.push(exact);
                 let triples = moves.iter().zip(&numbers).map(|(m, [was, to])| [m.name, was.as_bytes(), to.as_bytes()]);
                 args.extend(triples.flatten());
             }
         }
-        let Value::Array(set) = ask(self.ours, &args).await? else { return Err(odd(Side::Target)) };
+        let set = match ask(self.ours, &args).await? {
+            Value::Array(set) => set,
+            Value::Int(0) => {
+                let what = "move deadlines of the target: its position is not that of this connection any more";
+                return Err(Error::new(ErrorKind::CheckpointChanged, what));
+            }
+            _ => return Err(odd(Side::Target)),
+        };
         let place = |value: &Value| match value {
             Value::Int(i) => usize::try_from(*i - 1).ok().filter(|&i| i < moves.len()).ok_or_else(|| odd(Side::Target)),
             _ => Err(odd(Side::Target)),
