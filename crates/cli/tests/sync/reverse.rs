@@ -323,6 +323,38 @@ fn runs_out_on(version: &str) {
     assert_equal_but_for_idle_consumers(&new, &old);
 }
 
+/// Many small hashes together, one that takes more than a step, and those that lack such deadlines.
+#[test]
+fn fields_of_many_hashes_get_the_grace() {
+    let (old, new) = pair("redis-7.4");
+    let dir = tempfile::tempdir().unwrap();
+    let fill = "local names={} for i=1,3000 do names[i]='f'..i redis.call('HSET','large',names[i],i) end \
+        for i=1,600 do redis.call('HSET','h:'..i,'near',1,'far',1,'none',1) redis.call('HPEXPIRE','h:'..i,300000+i,'FIELDS',1,'near') \
+        redis.call('HPEXPIRE','h:'..i,3600000+i,'FIELDS',1,'far') redis.call('HSET','none:'..i,'a',1) end \
+        redis.call('HPEXPIRE','large',400000,'FIELDS',3000,unpack(names))";
+    cmd("EVAL").arg(fill).arg(0).exec(&mut old.conn().unwrap()).unwrap();
+    let run = task(&old, &new.url(), dir.path()).args(["--ttl-grace", "1s"]).spawn().unwrap();
+    run.wait_for(LONG, |p| p.in_step).unwrap();
+    cut_over(&run, "t", dir.path(), &["--reverse", "--source-pause", "20s"]);
+    let deadlines = |server: &Server| {
+        let mut pipe = redis::pipe();
+        for n in 1..=600 {
+            pipe.cmd("HPEXPIRETIME").arg(format!("h:{n}")).arg(&["FIELDS", "3", "near", "far", "none"]);
+            pipe.cmd("HPEXPIRETIME").arg(&["large", "FIELDS", "1"]).arg(format!("f{n}"));
+        }
+        let found: Vec<Vec<i64>> = pipe.query(&mut server.conn().unwrap()).unwrap();
+        found.concat()
+    };
+    // Later than on the new side, by the grace.
+    let of_source = deadlines(&new);
+    let late: Vec<i64> = deadlines(&old).iter().zip(&of_source).map(|(old, new)| old - new).collect();
+    assert_eq!(late.len(), 2400);
+    for fields in late.chunks(4) {
+        assert_eq!(fields, [1000, 1000, 0, 1000]);
+    }
+    assert!(of_source.iter().filter(|at| **at > 0).count() == 1800);
+}
+
 /// The figures of a release build: `cargo nextest run --release -p keyferry-cli --run-ignored only -E 'test(a_million)'
 /// --no-capture`.
 #[test]

@@ -24,6 +24,8 @@ use keyferry_net::{Connection, Endpoint, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+mod fields;
+
 use super::{
     fence::{Fence, behind_fence},
     position::Place,
@@ -38,6 +40,8 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) const SOON: Duration = Duration::from_secs(600);
 /// Keys and fields that are looked at in one script: less than a millisecond of the target's time.
 const MOST: &[u8] = b"500";
+/// Fields of hashes that are gone through together, with one wait for all of them: their names take some 100 KB.
+const AT_ONCE: i64 = 2000;
 
 /// One step of a SCAN from `ARGV[1]` on: the next cursor, and of its keys those with no more than `ARGV[2]` ms to live. With
 /// `ARGV[3]` all hashes, too. Most keys are not even named: it goes
@@ -49,30 +53,15 @@ const NEAR: &[u8] = b"local step,near,most=redis.call('SCAN',ARGV[1],'COUNT',ARG
 
 /// Makes deadlines of the keys from `KEYS[2]` on later by `ARGV[4]` than they are at the source, which `ARGV[8]` and on say for
 /// each in the words of `ARGV[5]`; where it has none, than they are here. `ARGV[6]` sets them. With `ARGV[7]` it answers which
-/// keys are hashes.
+/// keys are hashes, and how many fields they have.
 const LIFT_KEYS: &[u8] = behind_fence!(
     "local grace,hashes=tonumber(ARGV[4]),{} \
     for i=2,#KEYS do local key=KEYS[i] local now,at,add=redis.call(ARGV[5],key),tonumber(ARGV[6+i]),grace \
     if now>=0 then if at<0 then at=now elseif now>=2^52-2^41 and now<2^52+2^44 then add=2^52 end \
     if at+add>now then redis.call(ARGV[6],key,string.format('%.0f',at+add)) end end \
-    if ARGV[7]=='1' and redis.call('TYPE',key).ok=='hash' then hashes[#hashes+1]=i-1 end end return hashes"
+    if ARGV[7]=='1' and redis.call('TYPE',key).ok=='hash' then \
+    hashes[#hashes+1]=i-1 hashes[#hashes+1]=redis.call('HLEN',key) end end return hashes"
 );
-
-/// The same for fields of the hash `KEYS[2]`, when it still is one: `ARGV[5]` and on are a field and what the source says.
-const LIFT_FIELDS: &[u8] = behind_fence!(
-    "if redis.call('TYPE',KEYS[2]).ok~='hash' then return 1 end \
-    local grace=tonumber(ARGV[4]) \
-    for i=5,#ARGV,2 do local now=redis.call('HPEXPIRETIME',KEYS[2],'FIELDS',1,ARGV[i])[1] \
-    if now>0 then local at,add=tonumber(ARGV[i+1]),grace \
-    if at<0 then at=now elseif now>=2^45-2^41 and now<2^45+2^42 then add=2^45 end if at+add>now then \
-    redis.call('HPEXPIREAT',KEYS[2],string.format('%.0f',at+add),'FIELDS',1,ARGV[i]) end end end return 1"
-);
-
-/// One step of an HSCAN of `KEYS[1]` from `ARGV[1]` on: the next cursor, and the fields with no more than `ARGV[2]` ms to live.
-const NEAR_FIELDS: &[u8] = b"if redis.call('TYPE',KEYS[1]).ok~='hash' then return {'0',{}} end \
-    local step,near,most=redis.call('HSCAN',KEYS[1],ARGV[1],'COUNT',ARGV[3],'NOVALUES'),{},tonumber(ARGV[2]) \
-    for _,field in ipairs(step[2]) do local left=redis.call('HPTTL',KEYS[1],'FIELDS',1,field)[1] \
-    if left>=0 and left<=most then near[#near+1]=field end end return {step[1],near}";
 
 /// What has run out: a database of the source, and in it `HDEL key field ...`.
 pub(crate) type Gone = (u32, Vec<Vec<u8>>);
@@ -222,51 +211,20 @@ impl Lift<'_> {
                     Value::Int(0) => return Ok(false),
                     _ => return Err(odd()),
                 };
-                for place in hashes {
-                    let Value::Int(i) = place else { return Err(odd()) };
+                let (mut some, mut total) = (Vec::new(), 0);
+                for pair in hashes.chunks(2) {
+                    let [Value::Int(i), Value::Int(len)] = *pair else { return Err(odd()) };
                     let key = usize::try_from(i - 1).ok().and_then(|i| keys.get(i)).ok_or_else(odd)?;
-                    if !self.hash(key).await? {
-                        return Ok(false);
-                    }
-                    if let Some((there, gone)) = &mut gone {
-                        self.run_out(key, *there, gone).await?;
+                    some.push(key.as_slice());
+                    total += len;
+                    if total >= AT_ONCE {
+                        if !self.hashes(&some, &mut gone).await? {
+                            return Ok(false);
+                        }
+                        (some, total) = (Vec::new(), 0);
                     }
                 }
-            }
-            if next == b"0" {
-                return Ok(true);
-            }
-            cursor = next;
-        }
-    }
-
-    async fn hash(&mut self, key: &[u8]) -> Result<bool> {
-        let mut cursor = b"0".to_vec();
-        loop {
-            let (next, names) = match ask(&mut self.ours, &[b"HSCAN", key, &cursor, b"COUNT", MOST, b"NOVALUES"]).await
-            {
-                Ok(reply) => scanned(reply)?,
-                // The stream has put something else in its place.
-                Err(e) if e.kind() == ErrorKind::CommandRefused => return Ok(true),
-                Err(e) => return Err(e),
-            };
-            for names in names.chunks(500) {
-                self.control.unpaused().await;
-                let count = names.len().to_string();
-                let mut question: Vec<&[u8]> = vec![b"HPEXPIRETIME", key, b"FIELDS", count.as_bytes()];
-                question.extend(names.iter().map(Vec::as_slice));
-                // One without such deadlines, or where it is no hash any more.
-                let there = match self.theirs.ask(&question).await? {
-                    Value::Array(there) if there.len() == names.len() => there.iter().map(deadline).collect(),
-                    _ => vec![NONE; names.len()],
-                };
-                let there: Vec<String> = there.iter().map(i64::to_string).collect();
-                let fence = self.fence.args();
-                let mut args: Vec<&[u8]> = vec![b"EVAL", LIFT_FIELDS, b"2", &self.fence.key, key];
-                args.extend(fence.iter().map(Vec::as_slice));
-                args.push(self.grace.as_bytes());
-                args.extend(names.iter().zip(&there).flat_map(|(name, at)| [name.as_slice(), at.as_bytes()]));
-                if ask(&mut self.ours, &args).await? == Value::Int(0) {
+                if !self.hashes(&some, &mut gone).await? {
                     return Ok(false);
                 }
             }
@@ -276,35 +234,7 @@ impl Lift<'_> {
             cursor = next;
         }
     }
-
-    /// Behind lifting: what is left of the hash here lives for long, and what has run out is only there.
-    async fn run_out(&mut self, key: &[u8], there: u32, gone: &mut Vec<Gone>) -> Result<()> {
-        let (mut cursor, most) = (b"0".to_vec(), self.most.to_string());
-        loop {
-            let step = [b"EVAL", NEAR_FIELDS, b"1", key, &cursor, most.as_bytes(), MOST];
-            let (next, names) = scanned(self.theirs.command(&step).await?)?;
-            for names in names.chunks(500) {
-                let count = names.len().to_string();
-                let mut question: Vec<&[u8]> = vec![b"HPEXPIRETIME", key, b"FIELDS", count.as_bytes()];
-                question.extend(names.iter().map(Vec::as_slice));
-                let Value::Array(ours) = self.ours.ask(&question).await? else { continue };
-                let lost = names.iter().zip(&ours).filter(|(_, at)| **at == Value::Int(GONE));
-                let mut command = vec![b"HDEL".to_vec(), key.to_vec()];
-                command.extend(lost.map(|(name, _)| name.clone()));
-                if command.len() > 2 {
-                    gone.push((there, command));
-                }
-            }
-            if next == b"0" {
-                return Ok(());
-            }
-            cursor = next;
-        }
-    }
 }
-
-/// What a server says of a field that it does not have.
-const GONE: i64 = -2;
 
 /// No deadline, or none that is known.
 const NONE: i64 = -1;

@@ -36,17 +36,19 @@ pub(crate) fn kind_of(text: &[u8], what: What) -> ErrorKind {
 
 /// Asks on a control connection; an error reply becomes an error whose kind is the one that the same reply to a write has.
 pub(crate) async fn ask(conn: &mut Connection, args: &[&[u8]]) -> Result<Value> {
-    match conn.ask(args).await? {
-        Value::Error(text) => {
-            let kind = match conn.kind_of(&text) {
-                ErrorKind::Protocol(_) => kind_of(&text, What::Setup),
-                kind => kind,
-            };
-            let name = String::from_utf8_lossy(args.first().copied().unwrap_or_default()).into_owned();
-            Err(Error::new(kind, format!("ask the target: it answers {name} with `{}`", safe_text(&text))))
-        }
-        value => Ok(value),
-    }
+    let reply = conn.ask(args).await?;
+    answered(conn, args.first().copied().unwrap_or_default(), reply)
+}
+
+/// What [`ask`] gives for this reply to the command `name`.
+pub(crate) fn answered(conn: &Connection, name: &[u8], reply: Value) -> Result<Value> {
+    let Value::Error(text) = reply else { return Ok(reply) };
+    let kind = match conn.kind_of(&text) {
+        ErrorKind::Protocol(_) => kind_of(&text, What::Setup),
+        kind => kind,
+    };
+    let name = String::from_utf8_lossy(name);
+    Err(Error::new(kind, format!("ask the target: it answers {name} with `{}`", safe_text(&text))))
 }
 
 /// An error reply to what stands around the commands of a batch: nothing of it was written.
