@@ -121,7 +121,7 @@ impl Task<'_> {
                 () = stop.cancelled() => return Ok(Outcome::Interrupted),
                 begun = self.begin(restart, wrote) => begun,
             };
-            // Where a full sync can be made again, `begin` makes it; otherwise it says why not.
+            // Where a full sync is needed and can be made again, `begin` makes it; otherwise it says why not.
             let mut anew = false;
             let result = match begun {
                 Ok(begun) => {
@@ -131,7 +131,9 @@ impl Task<'_> {
                     if linked && since.elapsed() > STEADY {
                         backoff = Backoff::new(self.spec.retry_window);
                     }
-                    let lost = |e: &Error| matches!(e.kind(), ErrorKind::BacklogLost | ErrorKind::SpoolDropped);
+                    let lost = |e: &Error| {
+                        matches!(e.kind(), ErrorKind::BacklogLost | ErrorKind::SpoolDropped | ErrorKind::TargetChanged)
+                    };
                     anew = result.as_ref().is_err_and(lost);
                     result
                 }

@@ -5,12 +5,14 @@
 //! - A session writes behind what its own look at the checkpoint has found. A target that has lost its last writes gets
 //!   them again from the spool.
 //! - Each session has an epoch of its own: what an earlier connection still has on its way does not apply any more.
+//! - A session speaks to the version of the target that the task was begun with: behind the same address there may be another
+//!   server by now, which reads other payloads and knows other commands.
 //! - What was refused within a transaction whose rest applied is never tried again: both sides differ then, and the
 //!   checkpoint says so before the task ends.
 
 use std::{cell::Cell, future::pending, sync::atomic::Ordering::Relaxed};
 
-use keyferry_keyspace::ReplOffset;
+use keyferry_keyspace::{ReplOffset, ServerVersion};
 use keyferry_model::{Error, ErrorKind, Result, Retry, Side};
 use keyferry_net::Connection;
 use keyferry_spool::{Handle, Item, Reader};
@@ -46,8 +48,8 @@ pub(crate) struct Sessions<'a> {
 impl Sessions<'_> {
     /// Writes what the spool holds from `checkpoint` on, over as many connections as it takes, until `done`.
     ///
-    /// Errors: `SpoolDropped` when the target has fallen back behind what is kept; `TakenOver`; what trying again cannot
-    /// help. With [`Stats::broken`](crate::Stats) it is for the caller to note it on the target.
+    /// Errors: `SpoolDropped` when the target has fallen back behind what is kept; `TargetChanged`; `TakenOver`; what trying again
+    /// cannot help. With [`Stats::broken`](crate::Stats) it is for the caller to note it on the target.
     pub(crate) async fn run(&self, conn: Connection, checkpoint: Checkpoint, mut reader: Reader) -> Result<()> {
         let mut next = (conn, checkpoint);
         let mut backoff = Backoff::new(self.task.spec.retry_window);
@@ -143,6 +145,20 @@ impl Sessions<'_> {
         Ok((conn, found))
     }
 
+    /// Whether this is the server that all was decided for.
+    ///
+    /// Errors: `TargetChanged`; those of the connection.
+    async fn is_known(&self, conn: &mut Connection) -> Result<()> {
+        // In the same words as at the start.
+        let (was, now) = (self.facts.target, ServerVersion::from_info(conn.info("all").await?.as_bytes()));
+        if fits(was, now, self.task.stats.is_copied()) {
+            return Ok(());
+        }
+        let now = now.map_or_else(|| "of no known version".to_owned(), |now| now.to_string());
+        let what = format!("go on with the target {}: it is {now} now, and was {was}", self.task.target);
+        Err(Error::new(ErrorKind::TargetChanged, what))
+    }
+
     /// The position in the log that a checkpoint stands for.
     fn position(&self, checkpoint: &Checkpoint) -> Option<u64> {
         match checkpoint.snapshot {
@@ -151,8 +167,9 @@ impl Sessions<'_> {
         }
     }
 
-    async fn session(&self, conn: Connection, checkpoint: Checkpoint, reader: &mut Reader) -> Result<()> {
+    async fn session(&self, mut conn: Connection, checkpoint: Checkpoint, reader: &mut Reader) -> Result<()> {
         let Task { spec, stats, .. } = self.task;
+        self.is_known(&mut conn).await?;
         let position = self.position(&checkpoint);
         let position = position.ok_or_else(|| Error::new(ErrorKind::Internal, "find the checkpoint in the spool"))?;
         reader.seek(position)?;
@@ -245,6 +262,14 @@ async fn feed(reader: &mut Reader, chunks: mpsc::Sender<Chunk>, stop: &Cancellat
     }
 }
 
+/// Whether what was decided for a server that `was` of this version holds for the one that is there `now`. `copied`: the snapshot
+/// is behind. Within it, one that can do more is gone on with as it was: beginning again gives up the link to the source, and with
+/// it what has not come of the snapshot.
+fn fits(was: ServerVersion, now: Option<ServerVersion>, copied: bool) -> bool {
+    let newer = |now: ServerVersion| now.flavor == was.flavor && now.own >= was.own && now.redis >= was.redis;
+    now.is_some_and(|now| now == was || !copied && newer(now))
+}
+
 /// Whether an error says something of the target.
 pub(crate) fn is_of_target(kind: ErrorKind) -> bool {
     matches!(
@@ -259,4 +284,21 @@ pub(crate) fn is_of_target(kind: ErrorKind) -> bool {
             | ErrorKind::TargetMisconf
             | ErrorKind::CheckpointChanged
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_version_is_begun_with_again() {
+        let version = |text: &str| ServerVersion::from_info(text.as_bytes()).unwrap();
+        let (old, new) = (version("redis_version:6.2.14\r\n"), version("redis_version:7.0.15\r\n"));
+        let fork = version("redis_version:7.2.4\r\nvalkey_version:8.1.8\r\n");
+        for copied in [false, true] {
+            assert!(fits(old, Some(old), copied));
+            assert!(!fits(new, Some(old), copied) && !fits(old, Some(fork), copied) && !fits(old, None, copied));
+            assert_eq!(fits(old, Some(new), copied), !copied);
+        }
+    }
 }

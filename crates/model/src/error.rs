@@ -156,6 +156,8 @@ pub enum ErrorKind {
     Broken,
     /// A repair beside a task that writes to the same target.
     RepairRefused,
+    /// A server of another version answers in the place of the target.
+    TargetChanged,
 }
 
 /// An error that a user can act on.

@@ -208,6 +208,41 @@ fn of_two_processes_only_one_writes() {
     assert_eq!(ask::<u64>(&target, 0, "GET counter"), 300);
 }
 
+/// Another server has what the target had, and is of another version: what it does not know is written in its words from then on,
+/// and nothing is copied again.
+#[test]
+fn a_server_of_another_version_in_the_place_of_the_target() {
+    for (before, after) in [("redis-7.0", "redis-6.0"), ("redis-6.0", "redis-7.0")] {
+        let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start(before).unwrap());
+        let other = Server::start(after).unwrap();
+        let proxy = Proxy::start(&target.address()).unwrap();
+        count_up(&source, 0, 50);
+        let run = task(&source, &proxy.url()).spawn().unwrap();
+        wait_until_equal(&run, &source, &target);
+        proxy.refuse(true);
+        proxy.cut();
+        let mut conn = other.conn().unwrap();
+        for key in ["counter", "text"] {
+            cmd("SET").arg(key).arg(ask::<String>(&target, 0, &format!("GET {key}"))).exec(&mut conn).unwrap();
+        }
+        cmd("RPUSH").arg("list").arg(ask::<Vec<u64>>(&target, 0, "LRANGE list 0 -1")).exec(&mut conn).unwrap();
+        let position = format!("__keyferry_checkpoint:resume-{}", source.port());
+        let fields: Vec<Vec<u8>> = ask(&target, 0, &format!("HGETALL {position}"));
+        cmd("HMSET").arg(&position).arg(fields).exec(&mut conn).unwrap();
+        // 6.0 knows neither SET with PXAT, as which the first goes on, nor COPY.
+        let () = ask(&source, 0, "SET mortal 1 EX 3600");
+        let _: u64 = ask(&source, 0, "COPY text other");
+        count_up(&source, 50, 100);
+        proxy.redirect(&other.address());
+        proxy.refuse(false);
+        wait_until_equal(&run, &source, &other);
+        let list: Vec<u64> = ask(&other, 0, "LRANGE list 0 -1");
+        assert!(list.iter().copied().eq(0..100), "{after}: each number once and in order");
+        assert_eq!(full_syncs(&source), 1, "{after}");
+        assert!(run.stderr().contains(" now, and was Redis "), "{after}: {}", run.stderr());
+    }
+}
+
 /// What was settled after the first copy has to be settled again after the second one of the same process.
 #[test]
 fn deadlines_are_not_held_for_ever_after_a_second_copy() {
