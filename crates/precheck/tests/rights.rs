@@ -6,7 +6,7 @@ use super::*;
 
 /// What README says is enough.
 const OF_SOURCE: &str = "+psync +replconf +ping +info";
-const OF_TARGET: &str = "~* &* +@read +@write +@transaction +@scripting +publish +spublish +ping +info +select";
+const OF_TARGET: &str = "~* &* +@read +@write +@transaction +@scripting +publish +spublish +ping +info +select +time";
 
 #[test]
 fn rights_on_the_source() {
@@ -55,6 +55,15 @@ fn rights_on_the_target() {
             }
             let reason = look("-xadd").warns(Item::TargetPermission);
             assert!(reason.contains("XADD"), "{reason}");
+            // What a cut-over will ask for in a script, and what it is answered there.
+            let reason = look("-time").warns(Item::TargetPermission);
+            assert!(reason.contains("TIME") && reason.contains("cut-over"), "{reason}");
+            let asked = |more: &str| {
+                let mut conn =
+                    redis::Client::open(user(&target, &format!("{rights} {more}"))).unwrap().get_connection().unwrap();
+                cmd("EVAL").arg("return redis.call('TIME')").arg(0).exec(&mut conn).is_ok()
+            };
+            assert!(asked("") && !asked("-time"), "{version}");
             // Names of keys.
             look("resetkeys ~app:*").fails(Item::TargetPermission);
             look("resetkeys ~app:* ~__keyferry_*").warns(Item::TargetPermission);

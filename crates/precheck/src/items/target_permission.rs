@@ -2,7 +2,8 @@
 //! up.
 //!
 //! Failed: a command that every task needs is refused, or the names that a task keeps its position under. Warning: a
-//! command that streams commonly bring is refused, or the key that it was tried with, or nothing can be tried.
+//! command that streams commonly bring is refused, or the key that it was tried with, or nothing can be tried; or TIME is, without
+//! which there is no cut-over.
 
 use keyferry_model::{ErrorKind, Side};
 
@@ -17,6 +18,9 @@ use crate::{
 
 /// Never written: a name that no pattern of a user names by itself.
 const KEY: &[u8] = b"keyferry-precheck";
+
+/// The last step of a cut-over asks for it in a script, where the rights are the same.
+const LAST_STEP: &str = "TIME";
 
 pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     let position = [POSITION, facts.request.task.as_bytes()].concat();
@@ -52,7 +56,10 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
     {
         return Ok(fails("EXEC", &why).with("refused", vec!["EXEC"]));
     }
-    let of_data = of_data(target, if file { &OF_VALUES } else { &OF_STREAM });
+    let mut of_data = of_data(target, if file { &OF_VALUES } else { &OF_STREAM });
+    if !file {
+        of_data.push(vec![LAST_STEP.as_bytes()]);
+    }
     let answers = match probe::queue(target, &of_data).await {
         Ok(answers) => answers,
         Err(why) => {
@@ -60,13 +67,18 @@ pub(super) async fn check(facts: &mut Facts<'_>) -> Checked {
             return Ok(Verdict::warning(reason, "check the rights of the target's user"));
         }
     };
-    let refused: Vec<(String, String)> = refused(&of_data, &answers).collect();
+    let (late, refused): (Vec<_>, Vec<_>) = refused(&of_data, &answers).partition(|(name, _)| name == LAST_STEP);
     let Some((first, why)) = refused.first() else {
+        if let Some((name, why)) = late.into_iter().next() {
+            let reason = format!("{name} is refused: {why}; the task runs, but a cut-over would be refused");
+            let remedy = "before a cut-over, allow the target user: ACL SETUSER <user> +time";
+            return Ok(Verdict::warning(reason, remedy).with("refused", vec![name]));
+        }
         let tried = of_task.len() + of_data.len() + if file { 0 } else { 3 };
         return Ok(Verdict::passed(format!("the user may run all of {tried} commands")).with("tried", tried));
     };
     let data = if file { "a value" } else { "a write" };
-    let names: Vec<String> = refused.iter().map(|(name, _)| name.clone()).collect();
+    let names: Vec<String> = refused.iter().chain(&late).map(|(name, _)| name.clone()).collect();
     let reason = match refused.len() {
         1 => format!("{first} is refused: {why}; {data} of that kind would stop the task"),
         n => format!("{n} commands are refused, such as {first}: {why}; {data} of that kind would stop the task"),
