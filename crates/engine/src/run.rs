@@ -131,9 +131,7 @@ impl Task<'_> {
                     if linked && since.elapsed() > STEADY {
                         backoff = Backoff::new(self.spec.retry_window);
                     }
-                    let lost = |e: &Error| {
-                        matches!(e.kind(), ErrorKind::BacklogLost | ErrorKind::SpoolDropped | ErrorKind::TargetChanged)
-                    };
+                    let lost = |e: &Error| matches!(e.kind(), ErrorKind::BacklogLost | ErrorKind::SpoolDropped);
                     anew = result.as_ref().is_err_and(lost);
                     result
                 }
@@ -157,7 +155,7 @@ impl Task<'_> {
                 // A server that says that it will be there soon is waited for.
                 ErrorKind::Loading(_) | ErrorKind::NoMasterLink => true,
                 // Nothing was written: what is there now is looked at again.
-                ErrorKind::CheckpointChanged => true,
+                ErrorKind::CheckpointChanged | ErrorKind::TargetChanged => true,
                 _ if anew => true,
                 // Anything else at the start is for the user to see now.
                 _ => wrote && error.kind().policy().retry == Retry::Backoff,

@@ -12,7 +12,7 @@
 
 use std::{cell::Cell, future::pending, sync::atomic::Ordering::Relaxed};
 
-use keyferry_keyspace::{ReplOffset, ServerVersion};
+use keyferry_keyspace::{Flavor, ReplOffset, ServerVersion};
 use keyferry_model::{Error, ErrorKind, Result, Retry, Side};
 use keyferry_net::Connection;
 use keyferry_spool::{Handle, Item, Reader};
@@ -151,7 +151,7 @@ impl Sessions<'_> {
     async fn is_known(&self, conn: &mut Connection) -> Result<()> {
         // In the same words as at the start.
         let (was, now) = (self.facts.target, ServerVersion::from_info(conn.info("all").await?.as_bytes()));
-        if fits(was, now, self.task.stats.is_copied()) {
+        if now.is_some_and(|now| holds_for(was, now)) {
             return Ok(());
         }
         let now = now.map_or_else(|| "of no known version".to_owned(), |now| now.to_string());
@@ -262,12 +262,17 @@ async fn feed(reader: &mut Reader, chunks: mpsc::Sender<Chunk>, stop: &Cancellat
     }
 }
 
-/// Whether what was decided for a server that `was` of this version holds for the one that is there `now`. `copied`: the snapshot
-/// is behind. Within it, one that can do more is gone on with as it was: beginning again gives up the link to the source, and with
-/// it what has not come of the snapshot.
-fn fits(was: ServerVersion, now: Option<ServerVersion>, copied: bool) -> bool {
-    let newer = |now: ServerVersion| now.flavor == was.flavor && now.own >= was.own && now.redis >= was.redis;
-    now.is_some_and(|now| now == was || !copied && newer(now))
+/// Whether what was decided for a server that `was` of this version holds for the one that is there `now`: one that can do as much,
+/// and may do more. Beginning again gives up the link to the source, and with it a snapshot that has not come as a whole, so it is
+/// left to servers that would refuse what is written.
+fn holds_for(was: ServerVersion, now: ServerVersion) -> bool {
+    let release = |(major, minor, _): (u32, u32, u32)| (major, minor);
+    // The others began as Redis of the version that they name.
+    let same = now.flavor == was.flavor
+        || was.flavor == Flavor::Redis && matches!(now.flavor, Flavor::Valkey | Flavor::Redict);
+    let newer = now.redis >= was.redis && (now.flavor != was.flavor || now.own >= was.own);
+    let patch = release(now.redis) == release(was.redis) && release(now.own) == release(was.own);
+    same && (newer || patch && (now.unlink() || !was.unlink()))
 }
 
 /// Whether an error says something of the target.
@@ -291,14 +296,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_version_is_begun_with_again() {
-        let version = |text: &str| ServerVersion::from_info(text.as_bytes()).unwrap();
-        let (old, new) = (version("redis_version:6.2.14\r\n"), version("redis_version:7.0.15\r\n"));
-        let fork = version("redis_version:7.2.4\r\nvalkey_version:8.1.8\r\n");
-        for copied in [false, true] {
-            assert!(fits(old, Some(old), copied));
-            assert!(!fits(new, Some(old), copied) && !fits(old, Some(fork), copied) && !fits(old, None, copied));
-            assert_eq!(fits(old, Some(new), copied), !copied);
-        }
+    fn an_older_server_is_begun_with_again() {
+        let redis =
+            |version: &str| ServerVersion::from_info(format!("redis_version:{version}\r\n").as_bytes()).unwrap();
+        let valkey = |version: &str| {
+            ServerVersion::from_info(format!("redis_version:7.2.4\r\nvalkey_version:{version}\r\n").as_bytes()).unwrap()
+        };
+        let holds = |was, now| holds_for(was, now);
+        assert!(holds(redis("6.2.14"), redis("6.2.14")) && holds(redis("6.2.14"), redis("8.0.2")));
+        assert!(holds(redis("7.0.15"), redis("7.0.14")) && !holds(redis("6.2.4"), redis("6.2.3")));
+        assert!(!holds(redis("7.0.15"), redis("6.2.14")));
+        assert!(holds(redis("7.2.4"), valkey("8.1.8")) && holds(redis("6.2.14"), valkey("7.2.5")));
+        assert!(!holds(redis("7.4.1"), valkey("8.1.8")) && !holds(valkey("8.1.8"), redis("8.0.2")));
+        assert!(holds(valkey("8.0.1"), valkey("9.0.0")) && holds(valkey("8.1.8"), valkey("8.1.1")));
+        assert!(!holds(valkey("9.0.0"), valkey("8.1.8")));
     }
 }

@@ -156,7 +156,7 @@ pub enum ErrorKind {
     Broken,
     /// A repair beside a task that writes to the same target.
     RepairRefused,
-    /// A server of another version answers in the place of the target.
+    /// A server of an older version answers in the place of the target.
     TargetChanged,
 }
 

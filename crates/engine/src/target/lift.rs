@@ -19,7 +19,7 @@
 use std::{cell::Cell, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use keyferry_keyspace::{info, objects::Objects};
-use keyferry_model::{Error, ErrorKind, Result, Side};
+use keyferry_model::{Error, ErrorKind, Result, Retry, Side};
 use keyferry_net::{Connection, Endpoint, Value};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -199,6 +199,7 @@ impl Lift<'_> {
                 self.control.unpaused().await;
                 let questions: Vec<[&[u8]; 2]> = keys.iter().map(|key| [question, key.as_slice()]).collect();
                 let answers = self.theirs.ask_all(&questions).await?;
+                must_last(&self.theirs, &answers)?;
                 let there: Vec<String> = answers.iter().map(|at| deadline(at).to_string()).collect();
                 let (count, fence) = ((keys.len() + 1).to_string(), self.fence.args());
                 let mut args: Vec<&[u8]> = vec![b"EVAL", LIFT_KEYS, count.as_bytes(), &self.fence.key];
@@ -238,6 +239,20 @@ impl Lift<'_> {
 
 /// No deadline, or none that is known.
 const NONE: i64 = -1;
+
+/// Nothing is concluded from what will be answered otherwise.
+///
+/// Errors: those that pass, such as that of a source that is busy with a script.
+fn must_last(theirs: &Connection, replies: &[Value]) -> Result<()> {
+    for reply in replies {
+        let Value::Error(text) = reply else { continue };
+        let kind = theirs.kind_of(text);
+        if kind.policy().retry == Retry::Backoff {
+            return Err(theirs.refused(kind, "a question for a deadline", text));
+        }
+    }
+    Ok(())
+}
 
 fn deadline(reply: &Value) -> i64 {
     match reply {

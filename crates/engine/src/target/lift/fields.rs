@@ -3,7 +3,7 @@
 use keyferry_model::{ErrorKind, Result};
 use keyferry_net::Value;
 
-use super::{Gone, Lift, MOST, NONE, deadline};
+use super::{Gone, Lift, MOST, NONE, deadline, must_last};
 use crate::target::{fence::behind_fence, refusal::answered, walk::scanned};
 
 /// Makes deadlines of fields of the hash `KEYS[2]` later, when it still is one: `ARGV[5]` and on are a field and what the source
@@ -63,6 +63,7 @@ impl Lift<'_> {
         self.control.unpaused().await;
         let counts: Vec<String> = names.iter().map(|(_, names)| names.len().to_string()).collect();
         let replies = self.theirs.ask_all(&questions(names, &counts)).await?;
+        must_last(&self.theirs, &replies)?;
         let there = names.iter().zip(replies).map(|((_, names), reply)| match reply {
             Value::Array(there) if there.len() == names.len() => {
                 there.iter().map(|at| deadline(at).to_string()).collect()
