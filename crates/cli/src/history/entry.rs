@@ -49,8 +49,15 @@ pub(crate) enum Entry {
     InStep { offset: u64 },
     /// A connection is lost, or the beginning is decided again.
     Retrying { side: Option<String>, error: Option<String> },
-    /// The target is the place to write.
-    CutOver { write_pause_ms: u64, offset: u64 },
+    /// The target is the place to write: see `keyferry_engine::CutoverReport`. It is said once more when all of it is over.
+    CutOver {
+        write_pause_ms: u64,
+        offset: u64,
+        #[serde(default)]
+        late_writes: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_changed: Option<String>,
+    },
     /// A cut-over was undone, or refused.
     CutoverUndone { code: String, error: String },
     /// What `keyferry compare`, begun at this time, has found: its last line. `options`: how deep it has looked; `rules`: at

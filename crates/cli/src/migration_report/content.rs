@@ -138,6 +138,11 @@ pub(super) struct Cutover {
     pub(super) at: String,
     pub(super) write_pause_ms: u64,
     pub(super) offset: u64,
+    /// Writes of clients to the old side behind the last step, which the new side lacks.
+    pub(super) late_writes: u64,
+    /// What was seen of the source behind the last step when it was not what was paused any more: what it has answered behind
+    /// the offset may be lost. `null`: nothing.
+    pub(super) source_changed: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
