@@ -53,6 +53,7 @@ use crate::{
     backoff::Backoff,
     begin::Task,
     checks::Facts,
+    stop::Stop,
     target::{run_of, shift},
 };
 
@@ -71,8 +72,7 @@ pub(crate) struct Cutover<'a> {
     pub(crate) owner: bool,
     /// Cancelled when all is ready for the last step: all parts come to their end then.
     pub(crate) done: &'a CancellationToken,
-    /// Cancelled by the user.
-    pub(crate) stop: &'a CancellationToken,
+    pub(crate) stop: &'a Stop<'a>,
     /// Cancelled when the parts have ended.
     pub(crate) over: &'a CancellationToken,
 }
@@ -147,7 +147,7 @@ impl<'a> Cutover<'a> {
         let result = tokio::select! {
             biased;
             () = self.over.cancelled() => Err(undone("the task has ended, or begins again")),
-            () = self.stop.cancelled() => Err(undone("the task was asked to stop")),
+            () = self.stop.token.cancelled() => Err(undone("the task was asked to stop")),
             () = listener.closed() => Err(undone("who has asked for it has gone")),
             result = self.steps(&mut run) => result,
         };
@@ -158,7 +158,7 @@ impl<'a> Cutover<'a> {
                 Some(Ready { task: self.task, run, offset, back, settled: false, late_writes: 0, source_changed: None })
             }
             Err(error) => {
-                undo(&mut run, self.task, error).await;
+                undo(&mut run, self.task, error, self.stop).await;
                 None
             }
         }
@@ -332,7 +332,7 @@ impl<'a> Cutover<'a> {
                     Err(e) => e,
                 };
             tracing::warn!(error = %error, "deadlines are to be given the whole grace again");
-            if !backoff.again(error, self.stop).await.unwrap_or(false) {
+            if !backoff.again(error, self.stop.token).await.unwrap_or(false) {
                 return;
             }
         }

@@ -26,6 +26,7 @@ mod session;
 mod sim;
 mod source;
 mod stats;
+mod stop;
 mod stream;
 mod target;
 

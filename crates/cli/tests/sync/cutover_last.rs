@@ -22,6 +22,7 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(what_never_will_be_done_is_undone_at_once),
             scope.spawn(who_has_asked_goes_in_front_of_the_last_step),
             scope.spawn(a_consumer_that_was_not_stopped_by_hand),
+            scope.spawn(a_stop_while_the_target_is_silent),
         ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
@@ -88,4 +89,25 @@ fn a_consumer_that_was_not_stopped_by_hand() {
     let said = case.cut_over(&[], |case| write(&case.old, "GETDEL job"));
     assert!(said.words.contains("1 commands have come there"), "{}", said.words);
     case.goes_on(Counter::start(&case.old), &said);
+}
+
+/// It is over in time, and nobody is told more than is known.
+fn a_stop_while_the_target_is_silent() {
+    let mut case = Case { pause: "40s", ..Case::start("before-promote") };
+    write(&case.old, "SET before 1");
+    let mut begun = Instant::now();
+    let said = case.cut_over(&[], |case| {
+        case.new.stop_signal().unwrap();
+        case.run.signal(Signal::TERM).unwrap();
+        begun = Instant::now();
+    });
+    let exit = case.run.wait_exit(LONG).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
+    assert_eq!(exit.code(), 130, "{}", exit.stderr);
+    assert!(!said.done && said.words.contains("error CTL-0005: "), "{}", said.words);
+    // What it was asked for, it does.
+    case.new.cont_signal().unwrap();
+    let gone = || ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*").is_empty();
+    wait_until("the last step is done", LONG, gone).unwrap();
+    differences_with_grace(&case.old, &case.new).assert_equal();
 }

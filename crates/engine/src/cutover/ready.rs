@@ -8,15 +8,14 @@ use std::{
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side};
 use keyferry_net::Connection;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::{CutoverEvent, CutoverReport, Moment, Pause, Run, StepState, WayBack};
-use crate::{Event, begin::Task, target::Turn};
+use crate::{Event, begin::Task, stop::Stop, target::Turn};
 
 /// For lifting the deadlines of the old side: some million keys. Nobody writes meanwhile, so what is not done by then is done
 /// while the other task runs.
 const SETTLE: Duration = Duration::from_secs(10);
-/// For changing the source back: as long as a clean stop may take.
+/// For changing the source back.
 const UNDO: Duration = Duration::from_secs(3);
 
 /// Nobody writes to the source, and all that it has is on the target.
@@ -79,17 +78,22 @@ impl Ready<'_> {
     }
 
     /// Behind the last step: a source that is not what was paused any more may have answered writes meanwhile.
-    pub(crate) async fn look_again(&mut self) {
-        self.look(true).await;
+    pub(crate) async fn look_again(&mut self, stop: &Stop<'_>) {
+        self.look(true, stop).await;
     }
 
-    async fn look(&mut self, writes: bool) {
+    async fn look(&mut self, writes: bool, stop: &Stop<'_>) {
         let look = async { self.changed(&mut Connection::open(self.task.source).await?, writes).await };
-        let what = match timeout(UNDO, look).await {
-            Ok(Ok(None)) => return,
-            Ok(Ok(Some(what))) => what,
-            Ok(Err(e)) => format!("it cannot be asked ({e})"),
-            Err(_) => "it does not answer".into(),
+        let seen = tokio::select! {
+            biased;
+            seen = timeout(UNDO, look) => seen.ok(),
+            () = stop.lets_go() => None,
+        };
+        let what = match seen {
+            Some(Ok(None)) => return,
+            Some(Ok(Some(what))) => what,
+            Some(Err(e)) => format!("it cannot be asked ({e})"),
+            None => "it does not answer".into(),
         };
         tracing::warn!(
             what,
@@ -105,10 +109,14 @@ impl Ready<'_> {
     }
 
     /// Brings the old side to where the task in the other direction can write to it.
-    pub(crate) async fn settle_old_side(&mut self, turn: &Turn) {
+    pub(crate) async fn settle_old_side(&mut self, turn: &Turn, stop: &Stop<'_>) {
         let (Some(pause), Some(back)) = (&self.run.pause, &self.back) else { return };
-        let settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn)).await;
-        let late = |_| Err(Error::new(ErrorKind::Timeout(Side::Source), "it has taken too long"));
+        let settled = tokio::select! {
+            biased;
+            settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn, stop)) => settled.ok(),
+            () = stop.lets_go() => None,
+        };
+        let late = || Err(Error::new(ErrorKind::Timeout(Side::Source), "it has taken too long"));
         match settled.unwrap_or_else(late) {
             Ok(writes) => {
                 if writes > 0 {
@@ -126,7 +134,7 @@ impl Ready<'_> {
                     "the old side is not ready for the way back: its clients may still be there, and what has run out may differ"
                 );
                 // What came there meanwhile was not seen.
-                self.look(false).await;
+                self.look(false, stop).await;
             }
         }
     }
@@ -162,8 +170,8 @@ impl Ready<'_> {
         self.run.events = tokio::sync::mpsc::channel(1).0;
     }
 
-    /// Sets the source back where its pause does not end by itself, when the time for it is over or `stop` is cancelled.
-    pub(crate) async fn release(self, stop: &CancellationToken) {
+    /// Sets the source back where its pause does not end by itself, when the time for it is over or a stop is asked for.
+    pub(crate) async fn release(self, stop: &Stop<'_>) {
         if self.settled {
             return;
         }
@@ -171,17 +179,22 @@ impl Ready<'_> {
             return;
         };
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.token.cancelled() => {}
             () = sleep(time.saturating_sub(self.run.paused_at.elapsed())) => {}
         }
-        match pause.end(self.task.source).await {
+        let ended = tokio::select! {
+            biased;
+            ended = pause.end(self.task.source) => ended,
+            () = stop.has_tried() => Err(Error::new(ErrorKind::Timeout(Side::Source), "it does not answer")),
+        };
+        match ended {
             Ok(()) => tracing::info!("writes are allowed at the source again"),
             Err(e) => tracing::warn!(error = %e, command = pause.command_to_end(), "allow writes at the source"),
         }
     }
 
     /// The last step was not done, for this reason. `unknown`: or it was, and nobody has said so.
-    pub(crate) async fn failed(mut self, result: &Result<()>, unknown: bool) {
+    pub(crate) async fn failed(mut self, result: &Result<()>, unknown: bool, stop: &Stop<'_>) {
         let why = match result {
             Err(e) => e.to_string(),
             Ok(()) => "the task was asked to stop".into(),
@@ -191,23 +204,27 @@ impl Ready<'_> {
             // It ends by itself, and until then nobody writes what might be lost.
             self.run.pause = None;
         }
-        undo(&mut self.run, self.task, Error::new(kind, why)).await;
+        undo(&mut self.run, self.task, Error::new(kind, why), stop).await;
     }
 }
 
 /// Takes back what was changed, and says why.
-pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error) {
+pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error, stop: &Stop<'_>) {
     run.say(StepState::Failed, error.to_string());
     task.stats.control.lower.store(false, Relaxed);
     let mut left = String::new();
     if let Some(pause) = &run.pause {
-        let ended = timeout(UNDO, pause.end(task.source)).await;
-        let words = match &ended {
-            Ok(Ok(())) => "writes are allowed at the source".to_owned(),
-            Ok(Err(e)) => format!("the source could not be told to allow writes ({e})"),
-            Err(_) => "the source did not answer when it was told to allow writes".to_owned(),
+        let ended = tokio::select! {
+            biased;
+            ended = timeout(UNDO, pause.end(task.source)) => ended.ok(),
+            () = stop.has_tried() => None,
         };
-        if !matches!(ended, Ok(Ok(()))) {
+        let words = match &ended {
+            Some(Ok(())) => "writes are allowed at the source".to_owned(),
+            Some(Err(e)) => format!("the source could not be told to allow writes ({e})"),
+            None => "the source did not answer when it was told to allow writes".to_owned(),
+        };
+        if !matches!(ended, Some(Ok(()))) {
             left = format!("; {words}: look whether it does; to allow them: {}", pause.command_to_end());
         }
         run.say(StepState::Undone, words);
