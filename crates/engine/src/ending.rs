@@ -23,8 +23,8 @@ impl Task<'_> {
     /// Removes the position of the task, which has ended. `false` when it was asked to stop. `asked`: who was asked to,
     /// whatever has become of that. `last` and `check`: see [`Place::forget`](crate::target::Place::forget).
     ///
-    /// Errors: `Lost` of the target when it no longer has all that it has answered: there is more to do. `Lost` of the source
-    /// from `check`.
+    /// Errors: `Lost` of the target when it no longer has all that it has answered: there is more to do. Those of `check`. With
+    /// `last`, `CutoverUndone` when the target refuses to write.
     pub(crate) async fn forget(
         &self,
         epoch: u64,
@@ -47,8 +47,14 @@ impl Task<'_> {
                     let what = "end the task: the target no longer has all that it has answered";
                     return Err(Error::new(ErrorKind::Lost(Side::Target), what));
                 }
-                // It is not what was paused any more.
-                Err(e) if e.kind() == ErrorKind::Lost(Side::Source) => return Err(e),
+                // It is not what was paused any more; or nothing comes of it for another reason.
+                Err(e) if matches!(e.kind(), ErrorKind::Lost(Side::Source) | ErrorKind::CutoverUndone) => {
+                    return Err(e);
+                }
+                // Writers wait meanwhile.
+                Err(e) if last.is_some() && refuses(e.kind()) => {
+                    return Err(Error::new(ErrorKind::CutoverUndone, "end the task").caused_by(e));
+                }
                 Err(e) => e,
             };
             tracing::warn!(error = %error, "the position of the task is to be removed from the target");
@@ -61,7 +67,8 @@ impl Task<'_> {
     /// The last step of a cut-over: removes the position of the task before the pause of the source ends. `true` when that is
     /// done; then `ready` is to be released.
     ///
-    /// Errors: as [`Self::forget`]. The cut-over is undone then, and the task goes on.
+    /// Errors: as [`Self::forget`]. The cut-over is undone then, and the task goes on: at once with `CutoverUndone`, since there
+    /// is nothing wrong with the task.
     pub(crate) async fn promote<'a>(
         &self,
         epoch: u64,
@@ -188,4 +195,9 @@ impl Task<'_> {
         }
         tracing::warn!("keys with a deadline may live longer on the target than on the source, by the grace");
     }
+}
+
+/// Whether a target that answers so does not take writes just now.
+fn refuses(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::TargetFull | ErrorKind::TargetMisconf | ErrorKind::TargetDemoted)
 }

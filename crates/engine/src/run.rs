@@ -320,8 +320,11 @@ impl Task<'_> {
             }
         }
         if let Some(ready) = ready {
-            let Some(ready) = self.promote(epoch.get(), ready, stop).await? else {
-                return Ok(Some(Outcome::Interrupted));
+            let ready = match self.promote(epoch.get(), ready, stop).await {
+                Ok(Some(ready)) => ready,
+                Ok(None) => return Ok(Some(Outcome::Interrupted)),
+                Err(e) if e.kind() == ErrorKind::CutoverUndone => return Ok(None),
+                Err(e) => return Err(e),
             };
             if let Err(e) = spool::remove(&spec.spool_dir) {
                 tracing::warn!(error = %e, "the spool is not needed any more, and cannot be removed");

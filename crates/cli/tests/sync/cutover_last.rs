@@ -23,6 +23,8 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(who_has_asked_goes_in_front_of_the_last_step),
             scope.spawn(a_consumer_that_was_not_stopped_by_hand),
             scope.spawn(a_stop_while_the_target_is_silent),
+            scope.spawn(a_target_that_refuses_the_last_step),
+            scope.spawn(a_target_that_refuses_half_of_the_last_step),
         ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
@@ -110,4 +112,37 @@ fn a_stop_while_the_target_is_silent() {
     let gone = || ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*").is_empty();
     wait_until("the last step is done", LONG, gone).unwrap();
     differences_with_grace(&case.old, &case.new).assert_equal();
+}
+
+/// It has said so: writers do not wait until the pause is over.
+fn a_target_that_refuses_the_last_step() {
+    let mut case = Case { pause: "40s", ..Case::start("before-promote") };
+    let counter = Counter::start(&case.old);
+    counter.wait_for(100);
+    let mut begun = Instant::now();
+    let said = case.cut_over(&["--reverse"], |case| {
+        // The link of the way back counts as one.
+        case.new.config_set("min-replicas-to-write", "5").unwrap();
+        begun = Instant::now();
+    });
+    case.new.config_set("min-replicas-to-write", "0").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}: {}", begun.elapsed(), said.words);
+    assert!(said.words.contains("NOREPLICAS"), "{}", said.words);
+    case.goes_on(counter, &said);
+}
+
+/// A script that is ended by an error leaves what it has done before. Here the turn cannot be written.
+fn a_target_that_refuses_half_of_the_last_step() {
+    let mut case = Case { pause: "40s", ..Case::start("before-promote") };
+    write(&case.old, "SET before 1");
+    let mut begun = Instant::now();
+    let said = case.cut_over(&["--reverse"], |case| {
+        let () = ask(&case.new, 0, "ACL SETUSER default -hmset");
+        begun = Instant::now();
+    });
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}: {}", begun.elapsed(), said.words);
+    assert!(!said.done && said.words.contains("error CTL-0004: "), "{}", said.words);
+    // Nor can the task go on without it.
+    assert_ne!(case.run.wait_exit(LONG).unwrap().code(), 0);
+    assert_eq!(ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*"), ["__keyferry_checkpoint:t"]);
 }
