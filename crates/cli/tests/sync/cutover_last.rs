@@ -10,7 +10,8 @@ use keyferry_testkit::{process::Signal, proxy::Way, wait_until};
 
 use super::{
     cutover_faults::{Case, write},
-    reverse::Counter,
+    report::report,
+    reverse::{Counter, wait_in_step},
     *,
 };
 
@@ -81,6 +82,11 @@ fn who_has_asked_goes_in_front_of_the_last_step() {
     let seen = || case.run.stderr().contains("the cut-over is undone");
     wait_until("it is undone", LONG, seen).unwrap();
     assert!(case.run.stderr().contains("who has asked for it has gone"), "{}", case.run.stderr());
+    // Nothing is wrong with the task.
+    wait_in_step(&case.run, "t", case.dir.path());
+    assert_eq!(case.run.progress().unwrap().last_error, None);
+    assert!(!case.run.stderr().contains("WARN waiting"), "{}", case.run.stderr());
+    assert_eq!(report(case.dir.path(), &[])["processes"]["retries"], 0);
     case.follows(counter);
 }
 

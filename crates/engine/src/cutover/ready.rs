@@ -57,11 +57,11 @@ impl Ready<'_> {
     /// For a task that goes on in the other direction, the connections of those that wait in the pause are closed. Otherwise what
     /// they wait with is executed when it ends, should this process not live until it sends them away.
     ///
-    /// Errors: `Lost` of the source, when it is not, or nobody knows.
+    /// Errors: `Lost` of the source, when it is not, or nobody knows; `CutoverUndone` when nobody would be told.
     pub(crate) async fn is_still(&self) -> Result<()> {
         let lost = |what: String| Error::new(ErrorKind::Lost(Side::Source), format!("cut over: {what}"));
         if self.run.events.is_closed() {
-            return Err(lost("who has asked for it has gone".into()));
+            return Err(Error::new(ErrorKind::CutoverUndone, "cut over: who has asked for it has gone"));
         }
         let look = async {
             let mut conn = Connection::open(self.task.source).await?;
