@@ -40,7 +40,7 @@ mod rest;
 mod seen;
 mod way_back;
 
-pub(crate) use desk::{Asked, Desk};
+pub(crate) use desk::Asked;
 pub use desk::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
 pub(crate) use moment::Moment;
 use pause::Pause;
@@ -110,23 +110,21 @@ impl Run {
 impl<'a> Cutover<'a> {
     /// Does one after the other until the parts have ended, or until one is ready for its last step.
     pub(crate) async fn run(self) -> Option<Ready<'a>> {
-        let desk = &self.task.stats.control.desk;
-        let ready = loop {
+        let mut open = None;
+        loop {
             let asked = tokio::select! {
                 biased;
-                () = self.over.cancelled() => break None,
+                () = self.over.cancelled() => return None,
                 asked = async {
                     // What was lowered by one that was undone.
                     self.give_back().await;
-                    desk.next().await
+                    open.get_or_insert_with(|| self.task.stats.control.desk.open()).next().await
                 } => asked,
             };
             if let Some(ready) = self.one(asked).await {
-                break Some(ready);
+                return Some(ready);
             }
-        };
-        desk.close();
-        ready
+        }
     }
 
     async fn one(&self, asked: Asked) -> Option<Ready<'a>> {

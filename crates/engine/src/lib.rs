@@ -15,6 +15,7 @@ mod begin;
 mod checks;
 mod control;
 mod cutover;
+mod desk;
 mod ending;
 mod event;
 mod holding;
