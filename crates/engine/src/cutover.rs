@@ -153,7 +153,16 @@ impl<'a> Cutover<'a> {
             Ok((offset, back)) => {
                 run.begin(Step::Promote, "the position of the task is removed from the target");
                 self.done.cancel();
-                Some(Ready { task: self.task, run, offset, back, settled: false, late_writes: 0, source_changed: None })
+                Some(Ready {
+                    task: self.task,
+                    run,
+                    offset,
+                    back,
+                    settled: false,
+                    late_writes: 0,
+                    source_changed: None,
+                    replicas: None,
+                })
             }
             Err(error) => {
                 undo(&mut run, self.task, error, self.stop).await;

@@ -1,6 +1,9 @@
 //! What is done on the target when a task ends: its position is removed, or marked, and the grace is taken off.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side, failpoint};
 use tokio::time::{sleep, timeout};
@@ -78,10 +81,10 @@ impl Task<'_> {
         let mut asked = None;
         let (until, end) = ready.times();
         let late = || Error::new(ErrorKind::Lost(Side::Target), "end the task: it was not done in time");
-        let mut turn = None;
+        let (mut turn, replicas) = (None, Cell::new(None));
         let last = async {
             turn = ready.turn().await?;
-            let last = Last { until, turn: turn.as_ref() };
+            let last = Last { until, turn: turn.as_ref(), replicas: &replicas };
             self.forget(epoch, &mut asked, Some(&last), async || ready.is_still().await, stop).await
         };
         let mut result = tokio::select! {
@@ -98,6 +101,7 @@ impl Task<'_> {
         }
         let result = match result {
             Ok(true) => {
+                ready.replicas_had(replicas.get());
                 ready.turned();
                 failpoint("turned");
                 ready.look_again(stop).await;

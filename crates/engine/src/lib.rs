@@ -39,4 +39,4 @@ pub use load::load;
 pub use repair::{MAX_REPAIR_KEYS, REPAIR_TIME, Reasons};
 pub use run::{Gate, Outcome, run};
 pub use stats::{Mark, Stats};
-pub use target::checkpoint::key as position_key;
+pub use target::{Replicas, checkpoint::key as position_key};

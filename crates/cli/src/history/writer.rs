@@ -129,6 +129,7 @@ impl History {
                 offset: report.offset,
                 late_writes: report.late_writes,
                 source_changed: report.source_changed.as_deref().map(bounded),
+                target_replicas: report.replicas.map(Into::into),
             },
             Event::CutoverUndone(error) => {
                 Entry::CutoverUndone { code: error.kind().policy().code.into(), error: text(error) }

@@ -161,7 +161,7 @@ impl Collected {
                     process.retries += 1;
                 }
             }
-            Entry::CutOver { write_pause_ms, offset, late_writes, source_changed } => {
+            Entry::CutOver { write_pause_ms, offset, late_writes, source_changed, target_replicas } => {
                 report.times.cut_over = at();
                 (report.offsets.cut_over, report.offsets.applied) = (Some(*offset), Some(*offset));
                 report.cutover = Some(Cutover {
@@ -170,6 +170,7 @@ impl Collected {
                     offset: *offset,
                     late_writes: *late_writes,
                     source_changed: source_changed.clone(),
+                    target_replicas: *target_replicas,
                 });
                 report.state = "cut_over";
             }

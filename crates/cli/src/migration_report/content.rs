@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::history::Replicas;
+
 /// The meaning of the fields.
 pub(super) const FORMAT: u32 = 1;
 
@@ -143,6 +145,8 @@ pub(super) struct Cutover {
     /// What was seen of the source behind the last step when it was not what was paused any more: what it has answered behind
     /// the offset may be lost. `null`: nothing.
     pub(super) source_changed: Option<String>,
+    /// What the replicas of the target had in front of the last step. `null`: there were none, or it did not tell.
+    pub(super) target_replicas: Option<Replicas>,
 }
 
 #[derive(Debug, Serialize)]

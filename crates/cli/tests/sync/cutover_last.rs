@@ -110,6 +110,7 @@ fn a_stop_while_the_target_is_silent() {
         begun = Instant::now();
     });
     let exit = case.run.wait_exit(LONG).unwrap();
+    println!("stopped after {:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
     assert_eq!(exit.code(), 130, "{}", exit.stderr);
     assert!(!said.done && said.words.contains("error CTL-0005: "), "{}", said.words);

@@ -5,7 +5,10 @@ use std::time::Duration;
 use keyferry_model::{Error, ErrorKind, Result};
 use tokio::sync::mpsc;
 
-use crate::desk::{Desk, Refused};
+use crate::{
+    desk::{Desk, Refused},
+    target::Replicas,
+};
 
 /// More than is said of one cut-over: nothing waits for whoever listens.
 const EVENTS: usize = 64;
@@ -107,6 +110,8 @@ pub struct CutoverReport {
     /// What was seen of the source behind the last step, when it was not what was paused any more: what it has answered
     /// since may be lost.
     pub source_changed: Option<String>,
+    /// What the replicas of the target had in front of the last step; `None` when there were none, or it does not tell.
+    pub replicas: Option<Replicas>,
 }
 
 /// A cut-over that was asked for.

@@ -10,7 +10,12 @@ use keyferry_net::Connection;
 use tokio::time::{sleep, timeout};
 
 use super::{CutoverEvent, CutoverReport, Moment, Pause, Run, StepState, WayBack};
-use crate::{Event, begin::Task, stop::Stop, target::Turn};
+use crate::{
+    Event,
+    begin::Task,
+    stop::Stop,
+    target::{Replicas, Turn},
+};
 
 /// For lifting the deadlines of the old side: some million keys. Nobody writes meanwhile, so what is not done by then is done
 /// while the other task runs.
@@ -31,6 +36,8 @@ pub(crate) struct Ready<'a> {
     pub(super) late_writes: u64,
     /// See [`CutoverReport::source_changed`].
     pub(super) source_changed: Option<String>,
+    /// See [`CutoverReport::replicas`].
+    pub(super) replicas: Option<Replicas>,
 }
 
 impl Ready<'_> {
@@ -75,6 +82,18 @@ impl Ready<'_> {
             Some(what) => Err(lost(what)),
             None => Ok(()),
         }
+    }
+
+    /// What the replicas of the target had in front of the last step.
+    pub(crate) fn replicas_had(&mut self, replicas: Option<Replicas>) {
+        if let Some(Replicas { connected, had_all }) = replicas.filter(|seen| seen.had_all < seen.connected) {
+            tracing::warn!(
+                connected,
+                had_all,
+                "replicas of the target are behind: what they lack is lost when one of them is promoted before it has it"
+            );
+        }
+        self.replicas = replicas;
     }
 
     /// Behind the last step: a source that is not what was paused any more may have answered writes meanwhile.
@@ -147,6 +166,7 @@ impl Ready<'_> {
             reverse_task: self.back.as_ref().map(|back| back.name().to_owned()),
             late_writes: self.late_writes,
             source_changed: self.source_changed.clone(),
+            replicas: self.replicas,
         }
     }
 
@@ -157,7 +177,10 @@ impl Ready<'_> {
 
     /// Nothing is left to do but to say so; by now the pause may have been longer.
     pub(crate) fn promoted(&mut self) {
-        self.run.say(StepState::Done, "");
+        let words = self.replicas.map(|Replicas { connected, had_all }| {
+            format!("{had_all} of {connected} replicas of the target had all that the source has written")
+        });
+        self.run.say(StepState::Done, words.unwrap_or_default());
         let report = self.report();
         tracing::info!(
             write_pause_ms = report.write_pause.as_millis() as u64,

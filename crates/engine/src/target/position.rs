@@ -11,6 +11,8 @@
 //!   then somebody may have written to the source.
 //! - The last thing that it does is to remove the position: where it ends with an error, the position is still there.
 
+use std::{cell::Cell, time::Duration};
+
 use keyferry_keyspace::{ReplId, info};
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint, reverse_task};
 use keyferry_net::{Connection, Endpoint, Value};
@@ -18,6 +20,7 @@ use keyferry_net::{Connection, Endpoint, Value};
 use super::{
     checkpoint::{self, Checkpoint},
     refusal::{ask, refused, script_was_refused},
+    replicas::Replicas,
 };
 use crate::{cutover::Moment, source::now_ms};
 
@@ -40,10 +43,12 @@ const PUT: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
     if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
     if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('HMSET',KEYS[1],'v',ARGV[2],'n','0') end return 1";
 
-/// The last step: puts `ARGV[3]` at `KEYS[2]` where there is such a key, and removes the checkpoint of `ARGV[1]`. A user may be
-/// allowed one of these commands and not the other, and what a script has done before an error stays. DEL comes first: a script
-/// that has written is not refused for want of memory (script.c scriptVerifyOOM, Redis 7.0). Answers 2, and does nothing, when it is run later than `ARGV[2]`, in milliseconds of the target's clock. Before 3.2 a script that has asked for
+/// The last step: puts `ARGV[3]` at `KEYS[2]` where there is such a key, and removes the checkpoint of `ARGV[1]`. Answers 2, and
+/// does nothing, when it is run later than `ARGV[2]`, in milliseconds of the target's clock. Before 3.2 a script that has asked for
 /// the time may not write.
+///
+/// A user may be allowed one of these commands and not the other, and what a script has done before an error stays. DEL comes
+/// first: a script that has written is not refused for want of memory (script.c scriptVerifyOOM, Redis 7.0).
 const LAST: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() local t=redis.call('TIME') \
     if t[1]*1000+t[2]/1000>=tonumber(ARGV[2]) then return 2 end end \
     local v=redis.call('HGET',KEYS[1],'v') \
@@ -55,12 +60,17 @@ const LAST: &[u8] = b"if redis.replicate_commands then redis.replicate_commands(
 const CLOCK: &[u8] = b"if not redis.replicate_commands then return 0 end redis.replicate_commands() \
     local t=redis.call('TIME') return t[1]*1000+math.floor(t[2]/1000)";
 
+/// For the replicas of the target, in front of the last step; no more than half of the time that is left for it.
+const REPLICAS: Duration = Duration::from_secs(1);
+
 /// The last step of a cut-over.
 pub(crate) struct Last<'a> {
     /// It is not done later than this.
     pub(crate) until: Moment,
     /// What is put on the target with it.
     pub(crate) turn: Option<&'a Turn>,
+    /// What the replicas of the target had in front of it.
+    pub(crate) replicas: &'a Cell<Option<Replicas>>,
 }
 
 /// Who was asked to remove the position; the answer may be lost.
@@ -105,13 +115,19 @@ impl Place<'_> {
     ///
     /// Errors: those of [`Connection::open`], and `TargetDemoted`.
     pub(crate) async fn connect(&self) -> Result<Connection> {
+        self.connect_and_ask().await.map(|(conn, _)| conn)
+    }
+
+    /// Likewise; gives what it says of its replication, too.
+    async fn connect_and_ask(&self) -> Result<(Connection, String)> {
         let mut conn = Connection::open(self.endpoint).await?;
-        if info::field(conn.info("replication").await?.as_bytes(), "role") == Some("slave") {
+        let said = conn.info("replication").await?;
+        if info::field(said.as_bytes(), "role") == Some("slave") {
             let what = format!("write to the target {}: it is a replica", self.endpoint);
             return Err(Error::new(ErrorKind::TargetDemoted, what));
         }
         ask(&mut conn, &[b"SELECT", self.db.to_string().as_bytes()]).await?;
-        Ok(conn)
+        Ok((conn, said))
     }
 
     /// The checkpoint that is there. What is on its way from an earlier connection may still change it.
@@ -243,7 +259,7 @@ impl Place<'_> {
         last: Option<&Last<'_>>,
         check: impl AsyncFnOnce() -> Result<()>,
     ) -> Result<bool> {
-        let mut conn = self.connect().await?;
+        let (mut conn, said) = self.connect_and_ask().await?;
         let run = run_of(&mut conn).await?;
         let found = self.take(&mut conn, Some(epoch)).await?;
         if found.is_none() {
@@ -260,10 +276,14 @@ impl Place<'_> {
         let Some(found) = found.filter(|found| found.snapshot.is_none() && found.offset >= applied) else {
             return Ok(false);
         };
-        let Some(Last { until, turn }) = last else {
+        let Some(Last { until, turn, replicas }) = last else {
             *asked = Some(Asked { run });
             return self.put(&mut conn, Some(&found), None).await.map(|()| true);
         };
+        // All that the lane has written was answered before `said`.
+        replicas.set(Replicas::wait(&mut conn, &said, REPLICAS.min(until.left() / 2)).await?);
+        // That may have taken a while.
+        let run = if replicas.get().is_some() { run_of(&mut conn).await? } else { run };
         if turn.is_some_and(|turn| !is_same(&turn.run, &run)) {
             return Ok(false);
         }
