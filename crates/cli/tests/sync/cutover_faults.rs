@@ -39,7 +39,11 @@ impl Case {
 
     /// Likewise, when it comes there for the n-th time.
     fn start_at(place: &str, n: u32) -> Self {
-        let (old, new) = pair("redis-7.2");
+        Self::start_between(pair("redis-7.2"), place, n)
+    }
+
+    /// Likewise, between these servers.
+    pub(super) fn start_between((old, new): (Server, Server), place: &str, n: u32) -> Self {
         [&old, &new].into_iter().for_each(|server| server.config_set("repl-backlog-size", "64mb").unwrap());
         let (to_old, to_new) = (Proxy::start(&old.address()).unwrap(), Arc::new(Proxy::start(&new.address()).unwrap()));
         let dir = tempfile::tempdir().unwrap();

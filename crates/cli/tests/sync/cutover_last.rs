@@ -23,7 +23,8 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(what_never_will_be_done_is_undone_at_once),
             scope.spawn(who_has_asked_goes_in_front_of_the_last_step),
             scope.spawn(a_consumer_that_was_not_stopped_by_hand),
-            scope.spawn(a_stop_while_the_target_is_silent),
+            scope.spawn(|| a_stop_while_the_target_is_silent("redis-7.2")),
+            scope.spawn(|| a_stop_while_the_target_is_silent("redis-6.0")),
             scope.spawn(a_target_that_refuses_the_last_step),
             scope.spawn(a_target_that_refuses_half_of_the_last_step),
         ];
@@ -99,9 +100,9 @@ fn a_consumer_that_was_not_stopped_by_hand() {
     case.goes_on(Counter::start(&case.old), &said);
 }
 
-/// It is over in time, and nobody is told more than is known.
-fn a_stop_while_the_target_is_silent() {
-    let mut case = Case { pause: "40s", ..Case::start("before-promote") };
+/// It is over in time, and nobody is told more than is known. The source takes no writes while the target may still do it.
+fn a_stop_while_the_target_is_silent(version: &str) {
+    let mut case = Case { pause: "40s", ..Case::start_between(pair(version), "before-promote", 1) };
     write(&case.old, "SET before 1");
     let mut begun = Instant::now();
     let said = case.cut_over(&[], |case| {
@@ -114,6 +115,13 @@ fn a_stop_while_the_target_is_silent() {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
     assert_eq!(exit.code(), 130, "{}", exit.stderr);
     assert!(!said.done && said.words.contains("error CTL-0005: "), "{}", said.words);
+    let mut conn = case.old.conn().unwrap();
+    conn.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(cmd("SET").arg("behind").arg(1).exec(&mut conn).is_err(), "it is refused, or waits");
+    drop(conn);
+    if version == "redis-6.0" {
+        assert!(said.words.contains("to allow them: CONFIG SET min-replicas-to-write 0"), "{}", said.words);
+    }
     // What it was asked for, it does.
     case.new.cont_signal().unwrap();
     let gone = || ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*").is_empty();

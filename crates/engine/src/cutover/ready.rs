@@ -218,14 +218,23 @@ impl Ready<'_> {
 
     /// The last step was not done, for this reason. `unknown`: or it was, and nobody has said so.
     pub(crate) async fn failed(mut self, result: &Result<()>, unknown: bool, stop: &Stop<'_>) {
-        let why = match result {
+        let mut why = match result {
             Err(e) => e.to_string(),
             Ok(()) => "the task was asked to stop".into(),
         };
         let kind = if unknown { ErrorKind::CutoverUnknown } else { ErrorKind::CutoverUndone };
-        if unknown && matches!(self.run.pause, Some(Pause::Clients(_))) {
+        match &self.run.pause {
             // It ends by itself, and until then nobody writes what might be lost.
-            self.run.pause = None;
+            Some(Pause::Clients(_)) if unknown => self.run.pause = None,
+            // It may have been done, or the target may still do it, and nobody is there who could end it later.
+            Some(pause @ Pause::Replicas { .. }) if unknown && !self.run.until.left().is_zero() => {
+                why += &format!(
+                    "; until it is known, the source goes on refusing writes, to allow them: {}",
+                    pause.command_to_end()
+                );
+                self.run.pause = None;
+            }
+            _ => {}
         }
         undo(&mut self.run, self.task, Error::new(kind, why), stop).await;
     }
