@@ -2,6 +2,7 @@
 
 use std::{
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +26,7 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(a_consumer_that_was_not_stopped_by_hand),
             scope.spawn(|| a_stop_while_the_target_is_silent("redis-7.2")),
             scope.spawn(|| a_stop_while_the_target_is_silent("redis-6.0")),
+            scope.spawn(a_stop_while_the_old_side_is_silent),
             scope.spawn(a_target_that_refuses_the_last_step),
             scope.spawn(a_target_that_refuses_half_of_the_last_step),
         ];
@@ -127,6 +129,33 @@ fn a_stop_while_the_target_is_silent(version: &str) {
     let gone = || ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*").is_empty();
     wait_until("the last step is done", LONG, gone).unwrap();
     differences_with_grace(&case.old, &case.new).assert_equal();
+}
+
+/// The cut-over is done. Before 6.2 clients keep their connections in the pause: they are sent away in front of its end.
+fn a_stop_while_the_old_side_is_silent() {
+    let mut case = Case { pause: "40s", ..Case::start_between(pair("redis-6.0"), "turned", 1) };
+    write(&case.old, "SET before 1");
+    let mut client = case.old.conn().unwrap();
+    let (run, old) = (Arc::clone(&case.run), case.old.pid().to_string());
+    let goes_on = thread::spawn(move || {
+        let tried = || run.stderr().contains("the old side is not ready for the way back");
+        wait_until("it was tried", LONG, tried).unwrap();
+        assert!(Command::new("kill").args(["-CONT", &old]).status().unwrap().success());
+    });
+    let mut begun = Instant::now();
+    let said = case.cut_over(&["--reverse"], |case| {
+        case.old.stop_signal().unwrap();
+        case.run.signal(Signal::TERM).unwrap();
+        begun = Instant::now();
+    });
+    goes_on.join().unwrap();
+    let exit = case.run.wait_exit(LONG).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
+    assert!(said.done, "{}", said.words);
+    assert!(exit.stderr.contains("writes are allowed at the source again"), "{}", exit.stderr);
+    let error = cmd("SET").arg("behind").arg(1).exec(&mut client).unwrap_err();
+    assert!(error.is_io_error() || error.is_connection_dropped(), "{error}");
+    write(&case.old, "SET behind 1");
 }
 
 /// It has said so: writers do not wait until the pause is over.

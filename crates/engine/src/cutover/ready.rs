@@ -193,7 +193,8 @@ impl Ready<'_> {
         self.run.events = tokio::sync::mpsc::channel(1).0;
     }
 
-    /// Sets the source back where its pause does not end by itself, when the time for it is over or a stop is asked for.
+    /// Sets the source back where its pause does not end by itself, when the time for it is over or a stop is asked for. Where the
+    /// way back begins then, its clients are sent away first: they are still connected, and would write there.
     pub(crate) async fn release(self, stop: &Stop<'_>) {
         if self.settled {
             return;
@@ -205,9 +206,15 @@ impl Ready<'_> {
             () = stop.token.cancelled() => {}
             () = sleep(time.saturating_sub(self.run.paused_at.elapsed())) => {}
         }
+        let end = async {
+            match self.back {
+                Some(_) => pause.end_without_clients(self.task.source).await,
+                None => pause.end(self.task.source).await,
+            }
+        };
         let ended = tokio::select! {
             biased;
-            ended = pause.end(self.task.source) => ended,
+            ended = end => ended,
             () = stop.has_tried() => Err(Error::new(ErrorKind::Timeout(Side::Source), "it does not answer")),
         };
         match ended {
