@@ -18,10 +18,18 @@ fn case() -> (Case, Server) {
     (case, replica)
 }
 
+fn is_waiting(target: &mut redis::Connection) -> bool {
+    cmd("INFO").arg("clients").query::<String>(target).unwrap().contains("blocked_clients:1")
+}
+
 #[test]
 fn replicas_of_the_target() {
     thread::scope(|scope| {
-        let cases = [scope.spawn(one_that_has_it_in_time), scope.spawn(one_that_does_not_come)];
+        let cases = [
+            scope.spawn(one_that_has_it_in_time),
+            scope.spawn(|| one_that_does_not_come(false)),
+            scope.spawn(|| one_that_does_not_come(true)),
+        ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
 }
@@ -35,9 +43,7 @@ fn one_that_has_it_in_time() {
             replica.stop_signal().unwrap();
             write(&case.old, "SET last 1");
             scope.spawn(|| {
-                let mut waits =
-                    || cmd("INFO").arg("clients").query::<String>(&mut target).unwrap().contains("blocked_clients:1");
-                wait_until("the target waits for it", LONG, &mut waits).unwrap();
+                wait_until("the target waits for it", LONG, || is_waiting(&mut target)).unwrap();
                 replica.cont_signal().unwrap();
             });
         })
@@ -48,12 +54,21 @@ fn one_that_has_it_in_time() {
     assert!(!case.run.stderr().contains("replicas of the target are behind"), "{}", case.run.stderr());
 }
 
-/// It may be gone for good: the cut-over is done, and says so.
-fn one_that_does_not_come() {
+/// It may be gone for good: the cut-over is done, and says so, also when its link is lost while it is waited for.
+fn one_that_does_not_come(lost: bool) {
     let (mut case, replica) = case();
-    let said = case.cut_over(&[], |case| {
-        replica.stop_signal().unwrap();
-        write(&case.old, "SET last 1");
+    let mut target = case.new.conn().unwrap();
+    let said = thread::scope(|scope| {
+        case.cut_over(&[], |case| {
+            replica.stop_signal().unwrap();
+            write(&case.old, "SET last 1");
+            if lost {
+                scope.spawn(|| {
+                    wait_until("the target waits for it", LONG, || is_waiting(&mut target)).unwrap();
+                    cmd("CLIENT").arg(&["KILL", "TYPE", "replica"]).exec(&mut target).unwrap();
+                });
+            }
+        })
     });
     assert!(said.done && said.words.contains("ATTENTION: 1 of 1 replicas of the target were behind"), "{}", said.words);
     assert!(case.run.wait_exit(LONG).unwrap().stderr.contains("replicas of the target are behind"));

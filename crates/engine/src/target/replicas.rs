@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 /// The replicas that a target had in front of the last step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Replicas {
-    /// How many of them were connected.
+    /// How many of them were connected, also when they have lost their link since.
     pub connected: u64,
     /// How many of these had all that the source has written.
     pub had_all: u64,
@@ -27,7 +27,8 @@ pub struct Replicas {
 
 impl Replicas {
     /// Waits until all replicas have what the target had when its INFO said `text`, for `time` at most. `conn` has written to
-    /// the target since. `None` when there are none, or the target does not tell.
+    /// the target since. One that loses its link meanwhile is waited for, too. `None` when there were none, or the target does
+    /// not tell.
     ///
     /// Errors: those of the connection.
     pub(super) async fn wait(conn: &mut Connection, text: &str, time: Duration) -> Result<Option<Self>> {
@@ -36,23 +37,25 @@ impl Replicas {
         };
         let end = Instant::now() + time;
         let mut seen = Self::read(text, offset);
-        while seen.connected > seen.had_all {
+        let mut connected = seen.connected;
+        while connected > seen.had_all {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             // It makes replicas answer at once, and not only once a second.
             let asked = Instant::now();
-            let (count, ms) = (seen.connected.to_string(), left.min(ASK).as_millis().max(1).to_string());
+            let (count, ms) = (connected.to_string(), left.min(ASK).as_millis().max(1).to_string());
             if let Value::Error(_) = conn.ask(&[b"WAIT", count.as_bytes(), ms.as_bytes()]).await? {
                 sleep(left.min(ASK)).await;
             }
             seen = Self::read(&conn.info("replication").await?, offset);
-            if seen.connected > seen.had_all {
+            connected = connected.max(seen.connected);
+            if connected > seen.had_all {
                 sleep(AGAIN.saturating_sub(asked.elapsed())).await;
             }
         }
-        Ok(Some(seen).filter(|seen| seen.connected > 0))
+        Ok(Some(Self { connected, ..seen }).filter(|seen| seen.connected > 0))
     }
 
     /// What INFO says of them.
