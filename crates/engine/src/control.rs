@@ -24,7 +24,8 @@ use tokio::{
 use keyferry_model::{Error, ErrorKind, Result};
 
 use crate::{
-    cutover::{CutoverEvent, CutoverSpec, Desk},
+    cutover::{self, CutoverEvent, CutoverSpec},
+    desk::Desk,
     repair::{self, Reasons},
     stats::lock,
     target::{Batch, What},
@@ -55,7 +56,7 @@ pub struct Control {
     /// Wakes who waits for what has been asked to change.
     changed: Notify,
     /// Where a cut-over is asked for.
-    pub(crate) desk: Desk,
+    pub(crate) desk: Desk<cutover::Asked>,
     /// Where a repair is asked for.
     pub(crate) repairs: repair::Desk,
     /// The stream is to write deadlines with less than the grace.
@@ -136,7 +137,7 @@ impl Control {
         if self.repairs.is_busy() {
             return Err(Error::new(ErrorKind::CutoverRefused, "cut over: a repair is under way"));
         }
-        self.desk.ask(spec)
+        self.desk.ask_to_cut_over(spec)
     }
 
     /// Asks for keys of database `db` of the source to be copied again through the stream, or removed from the target where the

@@ -41,7 +41,7 @@ mod rest;
 mod seen;
 mod way_back;
 
-pub(crate) use desk::{Asked, Desk};
+pub(crate) use desk::Asked;
 pub use desk::{CutoverEvent, CutoverReport, CutoverSpec, Step, StepState};
 pub(crate) use moment::Moment;
 use pause::Pause;
@@ -54,6 +54,7 @@ use crate::{
     backoff::Backoff,
     begin::Task,
     checks::Facts,
+    stop::Stop,
     target::{run_of, shift},
 };
 
@@ -74,8 +75,7 @@ pub(crate) struct Cutover<'a> {
     pub(crate) epoch: &'a Cell<u64>,
     /// Cancelled when all is ready for the last step: all parts come to their end then.
     pub(crate) done: &'a CancellationToken,
-    /// Cancelled by the user.
-    pub(crate) stop: &'a CancellationToken,
+    pub(crate) stop: &'a Stop<'a>,
     /// Cancelled when the parts have ended.
     pub(crate) over: &'a CancellationToken,
 }
@@ -113,23 +113,21 @@ impl Run {
 impl<'a> Cutover<'a> {
     /// Does one after the other until the parts have ended, or until one is ready for its last step.
     pub(crate) async fn run(self) -> Option<Ready<'a>> {
-        let desk = &self.task.stats.control.desk;
-        let ready = loop {
+        let mut open = None;
+        loop {
             let asked = tokio::select! {
                 biased;
-                () = self.over.cancelled() => break None,
+                () = self.over.cancelled() => return None,
                 asked = async {
                     // What was lowered by one that was undone.
                     self.give_back().await;
-                    desk.next().await
+                    open.get_or_insert_with(|| self.task.stats.control.desk.open()).next().await
                 } => asked,
             };
             if let Some(ready) = self.one(asked).await {
-                break Some(ready);
+                return Some(ready);
             }
-        };
-        desk.close();
-        ready
+        }
     }
 
     async fn one(&self, asked: Asked) -> Option<Ready<'a>> {
@@ -150,7 +148,7 @@ impl<'a> Cutover<'a> {
         let result = tokio::select! {
             biased;
             () = self.over.cancelled() => Err(undone("the task has ended, or begins again")),
-            () = self.stop.cancelled() => Err(undone("the task was asked to stop")),
+            () = self.stop.token.cancelled() => Err(undone("the task was asked to stop")),
             () = listener.closed() => Err(undone("who has asked for it has gone")),
             result = self.steps(&mut run) => result,
         };
@@ -158,10 +156,19 @@ impl<'a> Cutover<'a> {
             Ok((offset, back)) => {
                 run.begin(Step::Promote, "the position of the task is removed from the target");
                 self.done.cancel();
-                Some(Ready { task: self.task, run, offset, back, settled: false, late_writes: 0, source_changed: None })
+                Some(Ready {
+                    task: self.task,
+                    run,
+                    offset,
+                    back,
+                    settled: false,
+                    late_writes: 0,
+                    source_changed: None,
+                    replicas: None,
+                })
             }
             Err(error) => {
-                undo(&mut run, self.task, error).await;
+                undo(&mut run, self.task, error, self.stop).await;
                 None
             }
         }
@@ -338,7 +345,7 @@ impl<'a> Cutover<'a> {
                 Err(e) => e,
             };
             tracing::warn!(error = %error, "deadlines are to be given the whole grace again");
-            if !backoff.again(error, self.stop).await.unwrap_or(false) {
+            if !backoff.again(error, self.stop.token).await.unwrap_or(false) {
                 return;
             }
         }

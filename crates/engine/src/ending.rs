@@ -1,17 +1,19 @@
 //! What is done on the target when a task ends: its position is removed, or marked, and the grace is taken off.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use keyferry_model::{Error, ErrorKind, OnConflict, Result, Side, failpoint};
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     backoff::Backoff,
     begin::Task,
     checks::Facts,
     cutover::Ready,
-    run::drained,
+    stop::Stop,
     target::{Asked, Last, Turn, shift},
 };
 
@@ -24,15 +26,15 @@ impl Task<'_> {
     /// Removes the position of the task, which has ended. `false` when it was asked to stop. `asked`: who was asked to,
     /// whatever has become of that. `last` and `check`: see [`Place::forget`](crate::target::Place::forget).
     ///
-    /// Errors: `Lost` of the target when it no longer has all that it has answered: there is more to do. `Lost` of the source
-    /// from `check`.
+    /// Errors: `Lost` of the target when it no longer has all that it has answered: there is more to do. Those of `check`. With
+    /// `last`, `CutoverUndone` when the target refuses to write.
     pub(crate) async fn forget(
         &self,
         epoch: u64,
         asked: &mut Option<Asked>,
         last: Option<&Last<'_>>,
         check: impl AsyncFn() -> Result<()>,
-        stop: &CancellationToken,
+        stop: &Stop<'_>,
     ) -> Result<bool> {
         let place = self.place();
         let mut backoff = Backoff::new(self.spec.retry_window);
@@ -40,7 +42,7 @@ impl Task<'_> {
             let forgotten = tokio::select! {
                 biased;
                 forgotten = place.forget(epoch, self.stats.applied.get(), asked, last, &check) => forgotten,
-                () = drained(stop) => return Ok(false),
+                () = stop.drained() => return Ok(false),
             };
             let error = match forgotten {
                 Ok(true) => return Ok(true),
@@ -48,12 +50,18 @@ impl Task<'_> {
                     let what = "end the task: the target no longer has all that it has answered";
                     return Err(Error::new(ErrorKind::Lost(Side::Target), what));
                 }
-                // It is not what was paused any more.
-                Err(e) if e.kind() == ErrorKind::Lost(Side::Source) => return Err(e),
+                // It is not what was paused any more; or nothing comes of it for another reason.
+                Err(e) if matches!(e.kind(), ErrorKind::Lost(Side::Source) | ErrorKind::CutoverUndone) => {
+                    return Err(e);
+                }
+                // Writers wait meanwhile.
+                Err(e) if last.is_some() && refuses(e.kind()) => {
+                    return Err(Error::new(ErrorKind::CutoverUndone, "end the task").caused_by(e));
+                }
                 Err(e) => e,
             };
             tracing::warn!(error = %error, "the position of the task is to be removed from the target");
-            if !backoff.again(error, stop).await? {
+            if !backoff.again(error, stop.token).await? {
                 return Ok(false);
             }
         }
@@ -62,24 +70,28 @@ impl Task<'_> {
     /// The last step of a cut-over: removes the position of the task before the pause of the source ends. `true` when that is
     /// done; then `ready` is to be released.
     ///
-    /// Errors: as [`Self::forget`]. The cut-over is undone then, and the task goes on.
+    /// Errors: as [`Self::forget`]. The cut-over is undone then, and the task goes on: at once with `CutoverUndone`, since there
+    /// is nothing wrong with the task.
     pub(crate) async fn promote<'a>(
         &self,
         epoch: u64,
         mut ready: Ready<'a>,
-        stop: &CancellationToken,
+        stop: &Stop<'_>,
     ) -> Result<Option<Ready<'a>>> {
         let mut asked = None;
         let (until, end) = ready.times();
         let late = || Error::new(ErrorKind::Lost(Side::Target), "end the task: it was not done in time");
-        let mut turn = None;
+        let (mut turn, replicas) = (None, Cell::new(None));
         let last = async {
             turn = ready.turn().await?;
-            let last = Last { until, turn: turn.as_ref() };
+            let last = Last { until, turn: turn.as_ref(), replicas: &replicas };
             self.forget(epoch, &mut asked, Some(&last), async || ready.is_still().await, stop).await
         };
-        let forgotten = timeout(until.left(), last).await;
-        let mut result = forgotten.unwrap_or_else(|_| Err(late()));
+        let mut result = tokio::select! {
+            biased;
+            forgotten = timeout(until.left(), last) => forgotten.unwrap_or_else(|_| Err(late())),
+            () = stop.lets_go() => Ok(false),
+        };
         let mut unknown = false;
         if let (Err(_) | Ok(false), Some(asked)) = (&result, &asked) {
             match self.has_ended(epoch, asked, turn.as_ref(), end, stop).await {
@@ -89,11 +101,12 @@ impl Task<'_> {
         }
         let result = match result {
             Ok(true) => {
+                ready.replicas_had(replicas.get());
                 ready.turned();
                 failpoint("turned");
-                ready.look_again().await;
+                ready.look_again(stop).await;
                 if let Some(turn) = &turn {
-                    ready.settle_old_side(turn).await;
+                    ready.settle_old_side(turn, stop).await;
                 }
                 ready.promoted();
                 return Ok(Some(ready));
@@ -101,7 +114,7 @@ impl Task<'_> {
             Ok(false) => Ok(()),
             Err(e) => Err(e),
         };
-        ready.failed(&result, unknown).await;
+        ready.failed(&result, unknown, stop).await;
         result.map(|()| None)
     }
 
@@ -113,7 +126,7 @@ impl Task<'_> {
         asked: &Asked,
         turn: Option<&Turn>,
         end: Instant,
-        stop: &CancellationToken,
+        stop: &Stop<'_>,
     ) -> Option<bool> {
         let place = self.place();
         let ask = async {
@@ -128,25 +141,25 @@ impl Task<'_> {
         tokio::select! {
             biased;
             ended = timeout(end.saturating_duration_since(Instant::now()), ask) => ended.ok().flatten(),
-            () = drained(stop) => None,
+            () = stop.lets_go() => None,
         }
     }
 
     /// Notes on the target that both sides differ, as often as it takes: without it, a later run would go on behind the hole.
-    pub(crate) async fn note_broken(&self, epoch: u64, stop: &CancellationToken) {
+    pub(crate) async fn note_broken(&self, epoch: u64, stop: &Stop<'_>) {
         let mut backoff = Backoff::new(self.spec.retry_window);
         let place = self.place();
         loop {
             let noted = tokio::select! {
                 biased;
                 noted = place.note_broken(epoch) => noted,
-                () = drained(stop) => return,
+                () = stop.has_tried() => return,
             };
             let Err(error) = noted else { return };
             tracing::warn!(error = %error, "the target is to be told that both sides differ");
             self.stats.set_lost(Side::Target, true);
             self.stats.note_error(&error);
-            match backoff.again(error, stop).await {
+            match backoff.again(error, stop.token).await {
                 Ok(true) => {}
                 // Otherwise the count of batches says it, where that differs too.
                 _ => {
@@ -159,7 +172,7 @@ impl Task<'_> {
 
     /// Makes deadlines what they are at the source. Only behind the end of the task: from here on nothing follows that could
     /// renew a key too late. Whatever hinders it is no failure of the task.
-    pub(crate) async fn take_grace_off(&self, facts: &Facts, stop: &CancellationToken) {
+    pub(crate) async fn take_grace_off(&self, facts: &Facts, stop: &Stop<'_>) {
         // A key that was kept may have any deadline of its own.
         if self.spec.ttl_grace.is_zero() || self.spec.on_conflict == OnConflict::Ignore {
             return;
@@ -169,7 +182,7 @@ impl Task<'_> {
         loop {
             let taken = tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.token.cancelled() => break,
                 taken = shift(self.source, self.place(), None, facts, &self.spec.objects, grace) => taken,
             };
             let error = match taken {
@@ -182,10 +195,15 @@ impl Task<'_> {
                 Err(e) => e,
             };
             tracing::warn!(error = %error, "the grace is to be taken off");
-            if !backoff.again(error, stop).await.unwrap_or(false) {
+            if !backoff.again(error, stop.token).await.unwrap_or(false) {
                 break;
             }
         }
         tracing::warn!("keys with a deadline may live longer on the target than on the source, by the grace");
     }
+}
+
+/// Whether a target that answers so does not take writes just now.
+fn refuses(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::TargetFull | ErrorKind::TargetMisconf | ErrorKind::TargetDemoted)
 }

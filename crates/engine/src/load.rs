@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Begun, Event, Gate, Outcome, Stats, checks,
-    run::{BATCHES, CHUNKS, SPARE, drained, ended},
+    run::{BATCHES, CHUNKS, SPARE, ended},
     source::{CHUNK, Chunk, Framing},
+    stop::Stop,
     stream::{Apply, Expiry, Older, Plan},
     target::{Checkpoint, Deadlines, Lane, Modules, Restore, place},
 };
@@ -103,10 +104,11 @@ async fn load_file(
             lane.run(batches),
         )
     };
+    let clock = Stop::new(stop);
     tokio::select! {
         biased;
         result = work => result.map(|_| ())?,
-        () = drained(stop) => return Ok(Outcome::Interrupted),
+        () = clock.drained() => return Ok(Outcome::Interrupted),
     }
     match stats.is_copied() {
         true => Ok(Outcome::Copied),

@@ -78,7 +78,7 @@ impl Repairs<'_> {
             let Asked { db, keys, said } = tokio::select! {
                 biased;
                 () = self.done.cancelled() => return Ok(()),
-                asked = open.next() => asked,
+                asked = open.asked.next() => asked,
             };
             tokio::select! {
                 biased;
@@ -87,7 +87,7 @@ impl Repairs<'_> {
                     let copied = reasons.iter().filter(|reason| reason.is_none()).count();
                     tracing::info!(copied, asked = keys.len(), "keys were copied again");
                     // First: who hears of it may ask for the next ones at once.
-                    open.is_free();
+                    open.asked.is_free();
                     // Who has asked may have gone: nothing depends on it.
                     let _ = said.send(reasons);
                 }

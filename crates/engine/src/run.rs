@@ -27,6 +27,7 @@ use crate::{
     session::Sessions,
     source::{Framing, Receiver, SnapshotEnd, follow_reports},
     stats::{Standing, lock},
+    stop::Stop,
     target::{Lifter, Settler},
 };
 
@@ -37,9 +38,6 @@ pub(crate) const CHUNKS: usize = 4;
 pub(crate) const BATCHES: usize = 1;
 /// Emptied batches that are kept for the decoder.
 pub(crate) const SPARE: usize = 16;
-/// A clean stop is over within 5 s, two of which the command line may need for its last words: after this time what is
-/// still in flight is given up.
-const DRAIN: Duration = Duration::from_secs(3);
 /// Before everything is copied again: a target that is emptied over and over does not keep the source forking.
 const ANEW: Duration = Duration::from_secs(1);
 /// What has worked for this long has a retry window of its own.
@@ -96,13 +94,6 @@ pub(crate) fn ended(stats: &Stats, outcome: Result<Outcome>) -> Result<Outcome> 
     outcome
 }
 
-/// Is over when a stop was asked for and has taken too long.
-pub(crate) async fn drained(stop: &CancellationToken) {
-    stop.cancelled().await;
-    sleep(DRAIN).await;
-    tracing::warn!("stopped with replies of the target outstanding");
-}
-
 impl Task<'_> {
     async fn run(&self, goes_on: bool, stop: &CancellationToken) -> Result<Outcome> {
         let mut backoff = Backoff::new(self.spec.retry_window);
@@ -127,7 +118,12 @@ impl Task<'_> {
                 Ok(begun) => {
                     (restart, wrote) = (false, true);
                     let (since, linked) = (Instant::now(), begun.link.is_ok());
-                    let result = Box::pin(self.follow(begun, stop)).await;
+                    let clock = Stop::new(stop);
+                    let result = tokio::select! {
+                        biased;
+                        never = clock.watch() => match never {},
+                        result = Box::pin(self.follow(begun, &clock)) => result,
+                    };
                     if linked && since.elapsed() > STEADY {
                         backoff = Backoff::new(self.spec.retry_window);
                     }
@@ -181,7 +177,7 @@ impl Task<'_> {
     }
 
     /// Runs all parts until the first of them fails or the work is done; `None` when it is to be begun again at once.
-    async fn follow(&self, begun: Begun, stop: &CancellationToken) -> Result<Option<Outcome>> {
+    async fn follow(&self, begun: Begun, stop: &Stop<'_>) -> Result<Option<Outcome>> {
         let Self { source, spec, stats, .. } = *self;
         let Begun { facts, link, spool, conn, checkpoint, all_until_ms } = begun;
         let spool::Spool { writer, reader, handle } = spool;
@@ -219,7 +215,7 @@ impl Task<'_> {
             stats.begin_behind(&checkpoint, all_until_ms, bounds, link.is_ok());
         }
         // Cancelled by whoever finds that the work is done; `stop` is the user's and stays untouched.
-        let done = stop.child_token();
+        let done = stop.token.child_token();
         let receiver = Receiver {
             endpoint: source,
             stats,
@@ -231,8 +227,15 @@ impl Task<'_> {
             stop: &done,
         };
         let epoch = Cell::new(checkpoint.epoch);
-        let sessions =
-            Sessions { task: *self, facts: &facts, framing, spool: handle.clone(), done: &done, stop, epoch: &epoch };
+        let sessions = Sessions {
+            task: *self,
+            facts: &facts,
+            framing,
+            spool: handle.clone(),
+            done: &done,
+            stop: stop.token,
+            epoch: &epoch,
+        };
         let settler = Settler {
             place: self.place(),
             stats,
@@ -271,7 +274,7 @@ impl Task<'_> {
             let ended = tokio::select! {
                 biased;
                 result = work => Some(result.map(|ends| (ends.0, ends.6))),
-                () = drained(stop) => None,
+                () = stop.drained() => None,
             };
             over.cancel();
             ended
@@ -283,15 +286,23 @@ impl Task<'_> {
             }
             let owner = checkpoint.flags.owner;
             let cutover = Cutover { task: *self, facts: &facts, owner, epoch: &epoch, done: &done, stop, over: &over };
-            cutover.run().await
+            let ready = cutover.run().await?;
+            // The source is paused: it is told of a stop at once, whatever the parts still wait for.
+            tokio::select! {
+                biased;
+                () = over.cancelled() => return Some(ready),
+                () = stop.token.cancelled() => {}
+            }
+            ready.failed(&Ok(()), false, stop).await;
+            None
         };
         let (ended, mut ready) = tokio::join!(parts, cutover);
-        // The source is paused: it is told first that nothing becomes of it.
-        if (!matches!(ended, Some(Ok(_))) || stop.is_cancelled())
+        // Likewise, that nothing becomes of it.
+        if (!matches!(ended, Some(Ok(_))) || stop.token.is_cancelled())
             && let Some(ready) = ready.take()
         {
             let why = Error::new(ErrorKind::CutoverUndone, "the task was stopped, or a connection was lost");
-            ready.failed(&Err(why), false).await;
+            ready.failed(&Err(why), false, stop).await;
         }
         if stats.broken.load(Relaxed) {
             self.note_broken(epoch.get(), stop).await;
@@ -301,11 +312,19 @@ impl Task<'_> {
         tokio::select! {
             biased;
             () = handle.ended() => {}
-            () = drained(stop), if ready.is_none() => return ended.map(|_| Some(Outcome::Interrupted)),
+            () = stop.drained() => {
+                if let Some(ready) = ready {
+                    ready.failed(&Ok(()), false, stop).await;
+                }
+                return ended.map(|_| Some(Outcome::Interrupted));
+            }
         }
         if let Some(ready) = ready {
-            let Some(ready) = self.promote(epoch.get(), ready, stop).await? else {
-                return Ok(Some(Outcome::Interrupted));
+            let ready = match self.promote(epoch.get(), ready, stop).await {
+                Ok(Some(ready)) => ready,
+                Ok(None) => return Ok(Some(Outcome::Interrupted)),
+                Err(e) if e.kind() == ErrorKind::CutoverUndone => return Ok(None),
+                Err(e) => return Err(e),
             };
             if let Err(e) = spool::remove(&spec.spool_dir) {
                 tracing::warn!(error = %e, "the spool is not needed any more, and cannot be removed");
@@ -317,7 +336,7 @@ impl Task<'_> {
         let (source_is_back, in_step) = ended?;
         let outcome = match in_step {
             true => Outcome::Synced,
-            false if stop.is_cancelled() => return Ok(Some(Outcome::Interrupted)),
+            false if stop.token.is_cancelled() => return Ok(Some(Outcome::Interrupted)),
             false if source_is_back => return Ok(None),
             false => Outcome::Copied,
         };

@@ -75,13 +75,22 @@ fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
                     None => steps.push(news),
                 }
             }
-            Reply::CutOver { write_pause_ms, offset, unpause, reverse_task, late_writes, source_changed } => {
+            Reply::CutOver {
+                write_pause_ms,
+                offset,
+                unpause,
+                reverse_task,
+                late_writes,
+                source_changed,
+                target_replicas,
+            } => {
                 let text = match args.output {
                     Output::Text => {
                         let after = show::behind(&unpause, args.source_pause.0, reverse_task.as_deref(), late_writes);
                         let changed =
                             source_changed.map(|what| show::source_changed(&what, offset)).unwrap_or_default();
-                        format!("{}\n{changed}{after}", show::cut_over(write_pause_ms, offset))
+                        let behind = target_replicas.map(show::replicas_behind).unwrap_or_default();
+                        format!("{}\n{changed}{behind}{after}", show::cut_over(write_pause_ms, offset))
                     }
                     Output::Json => {
                         let report = Report {
@@ -92,6 +101,7 @@ fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
                             reverse_task,
                             late_writes,
                             source_changed,
+                            target_replicas,
                         };
                         serde_json::to_string(&report).unwrap_or_default()
                     }

@@ -8,6 +8,8 @@ use keyferry_model::{Error, Progress};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::history::Replicas;
+
 /// The version of this language.
 pub(super) const VERSION: u32 = 1;
 /// Longer than any request, and the most that is held of one: names of keys, two digits a byte.
@@ -91,6 +93,9 @@ pub(super) enum Reply {
         /// What was seen of the source then, when it was not what was paused any more.
         #[serde(default)]
         source_changed: Option<String>,
+        /// What the replicas of the target had in front of the last step.
+        #[serde(default)]
+        target_replicas: Option<Replicas>,
     },
     /// For each key why it was not copied; `null`: it is on the target.
     Repaired {
@@ -125,6 +130,7 @@ pub(super) struct Report {
     pub(super) reverse_task: Option<String>,
     pub(super) late_writes: u64,
     pub(super) source_changed: Option<String>,
+    pub(super) target_replicas: Option<Replicas>,
 }
 
 /// What has become of a step.

@@ -253,11 +253,25 @@ impl Client {
                     (Reply::Step(StepNews { step, state, ms: ms(took), detail }), false)
                 }
                 Some(CutoverEvent::Done(report)) => {
-                    let CutoverReport { write_pause, offset, unpause, reverse_task, late_writes, source_changed } =
-                        report;
-                    let write_pause_ms = ms(write_pause);
-                    let reply =
-                        Reply::CutOver { write_pause_ms, offset, unpause, reverse_task, late_writes, source_changed };
+                    let CutoverReport {
+                        write_pause,
+                        offset,
+                        unpause,
+                        reverse_task,
+                        late_writes,
+                        source_changed,
+                        replicas,
+                    } = report;
+                    let (write_pause_ms, target_replicas) = (ms(write_pause), replicas.map(Into::into));
+                    let reply = Reply::CutOver {
+                        write_pause_ms,
+                        offset,
+                        unpause,
+                        reverse_task,
+                        late_writes,
+                        source_changed,
+                        target_replicas,
+                    };
                     (reply, true)
                 }
                 Some(CutoverEvent::Failed(error)) => (Reply::from(&error), true),

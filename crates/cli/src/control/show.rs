@@ -6,6 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 use serde_json::Value;
 
 use super::message::{Bounds, Status, StepNews};
+use crate::history::Replicas;
 
 /// One line for where it stands, and one for its limits where it has some.
 pub(super) fn status(status: &Status) -> String {
@@ -66,6 +67,17 @@ pub(super) fn source_changed(what: &str, offset: u64) -> String {
          {offset} is not on the target and may be lost: keep all writers away from it, look what it was with `keyferry \
          compare`, and carry it over.\n"
     )
+}
+
+/// Replicas of the target that did not have all, where there are any.
+pub(super) fn replicas_behind(Replicas { connected, had_all }: Replicas) -> String {
+    match connected.saturating_sub(had_all) {
+        0 => String::new(),
+        n => format!(
+            "ATTENTION: {n} of {connected} replicas of the target were behind it. Do not let it fail over to one of them before it \
+             has caught up (INFO replication): what it lacks would be lost.\n"
+        ),
+    }
 }
 
 /// How it stands with the old side then.

@@ -49,8 +49,17 @@ pub(crate) enum Entry {
     InStep { offset: u64 },
     /// A connection is lost, or the beginning is decided again.
     Retrying { side: Option<String>, error: Option<String> },
-    /// The target is the place to write.
-    CutOver { write_pause_ms: u64, offset: u64 },
+    /// The target is the place to write: see `keyferry_engine::CutoverReport`. It is said once more when all of it is over.
+    CutOver {
+        write_pause_ms: u64,
+        offset: u64,
+        #[serde(default)]
+        late_writes: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_changed: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        target_replicas: Option<Replicas>,
+    },
     /// A cut-over was undone, or refused.
     CutoverUndone { code: String, error: String },
     /// What `keyferry compare`, begun at this time, has found: its last line. `options`: how deep it has looked; `rules`: at
@@ -115,4 +124,19 @@ pub(crate) struct Ended {
     pub(crate) retries: u64,
     /// What the target cannot hold: how it was treated, and how often.
     pub(crate) unsupported: BTreeMap<String, u64>,
+}
+
+/// What the replicas of the target had in front of the last step of a cut-over.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Replicas {
+    /// How many of them were connected.
+    pub(crate) connected: u64,
+    /// How many of these had all that the source has written.
+    pub(crate) had_all: u64,
+}
+
+impl From<keyferry_engine::Replicas> for Replicas {
+    fn from(keyferry_engine::Replicas { connected, had_all }: keyferry_engine::Replicas) -> Self {
+        Self { connected, had_all }
+    }
 }

@@ -16,7 +16,7 @@ mod entry;
 mod reader;
 mod writer;
 
-pub(crate) use entry::{Entry, Line, Moved, Settings};
+pub(crate) use entry::{Entry, Line, Moved, Replicas, Settings};
 pub(crate) use reader::{Lines, missing, read};
 pub(crate) use writer::{History, OfComparison};
 

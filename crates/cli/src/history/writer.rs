@@ -25,7 +25,7 @@ use crate::{args::running_task, sync::default_task, task_lock::state_dir};
 
 /// Lost connections of one process that are told one by one; all are counted.
 const RETRIES: u64 = 1000;
-/// Characters of an error's text.
+/// Characters of the words of an error, or of what was seen.
 const TEXT: usize = 1000;
 /// For how long the stream waits, at most, until a line is in the file by which keys are counted. A disk that is in order takes
 /// it in far less than a millisecond.
@@ -124,9 +124,13 @@ impl History {
             Event::FellBack => Entry::FellBack,
             Event::Lost(side) => return self.retrying(Some(side.name().into()), None),
             Event::Waiting(error) => return self.retrying(None, Some(text(error))),
-            Event::CutOver(report) => {
-                Entry::CutOver { write_pause_ms: report.write_pause.as_millis() as u64, offset: report.offset }
-            }
+            Event::CutOver(report) => Entry::CutOver {
+                write_pause_ms: report.write_pause.as_millis() as u64,
+                offset: report.offset,
+                late_writes: report.late_writes,
+                source_changed: report.source_changed.as_deref().map(bounded),
+                target_replicas: report.replicas.map(Into::into),
+            },
             Event::CutoverUndone(error) => {
                 Entry::CutoverUndone { code: error.kind().policy().code.into(), error: text(error) }
             }
@@ -198,7 +202,11 @@ fn now() -> u64 {
 }
 
 fn text(error: &Error) -> String {
-    error.to_string().chars().take(TEXT).collect()
+    bounded(&error.to_string())
+}
+
+fn bounded(words: &str) -> String {
+    words.chars().take(TEXT).collect()
 }
 
 /// The task to whose history a comparison belongs.

@@ -161,10 +161,17 @@ impl Collected {
                     process.retries += 1;
                 }
             }
-            Entry::CutOver { write_pause_ms, offset } => {
+            Entry::CutOver { write_pause_ms, offset, late_writes, source_changed, target_replicas } => {
                 report.times.cut_over = at();
                 (report.offsets.cut_over, report.offsets.applied) = (Some(*offset), Some(*offset));
-                report.cutover = Some(Cutover { at: utc(line.at), write_pause_ms: *write_pause_ms, offset: *offset });
+                report.cutover = Some(Cutover {
+                    at: utc(line.at),
+                    write_pause_ms: *write_pause_ms,
+                    offset: *offset,
+                    late_writes: *late_writes,
+                    source_changed: source_changed.clone(),
+                    target_replicas: *target_replicas,
+                });
                 report.state = "cut_over";
             }
             Entry::CutoverUndone { code, error } => {

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::history::Replicas;
+
 /// The meaning of the fields.
 pub(super) const FORMAT: u32 = 1;
 
@@ -138,6 +140,13 @@ pub(super) struct Cutover {
     pub(super) at: String,
     pub(super) write_pause_ms: u64,
     pub(super) offset: u64,
+    /// Writes of clients to the old side behind the last step, which the new side lacks.
+    pub(super) late_writes: u64,
+    /// What was seen of the source behind the last step when it was not what was paused any more: what it has answered behind
+    /// the offset may be lost. `null`: nothing.
+    pub(super) source_changed: Option<String>,
+    /// What the replicas of the target had in front of the last step. `null`: there were none, or it did not tell.
+    pub(super) target_replicas: Option<Replicas>,
 }
 
 #[derive(Debug, Serialize)]

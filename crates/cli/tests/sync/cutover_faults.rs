@@ -8,6 +8,7 @@ use keyferry_testkit::{Proxy, process::Signal, proxy::Way, wait_until};
 
 use super::{
     control::{talk, task},
+    report::report,
     reverse::{Counter, counted, wait_for_all, wait_in_step},
     *,
 };
@@ -38,7 +39,11 @@ impl Case {
 
     /// Likewise, when it comes there for the n-th time.
     fn start_at(place: &str, n: u32) -> Self {
-        let (old, new) = pair("redis-7.2");
+        Self::start_between(pair("redis-7.2"), place, n)
+    }
+
+    /// Likewise, between these servers.
+    pub(super) fn start_between((old, new): (Server, Server), place: &str, n: u32) -> Self {
         [&old, &new].into_iter().for_each(|server| server.config_set("repl-backlog-size", "64mb").unwrap());
         let (to_old, to_new) = (Proxy::start(&old.address()).unwrap(), Arc::new(Proxy::start(&new.address()).unwrap()));
         let dir = tempfile::tempdir().unwrap();
@@ -250,6 +255,11 @@ fn a_source_that_is_started_again(place: &str) {
     } else {
         assert!(said.done && said.words.contains("\"source_changed\":\"it was started again"), "{}", said.words);
         assert_eq!(ask::<Option<u64>>(&case.new, 0, "GET lost"), None);
+        case.run.wait_exit(LONG).unwrap();
+        let seen = "it was started again, or another server answers in its place";
+        assert_eq!(report(case.dir.path(), &[])["cutover"]["source_changed"], seen);
+        let page = fs::read_to_string(case.dir.path().join("out/t.report.html")).unwrap();
+        assert!(page.contains(&format!("<th>source changed</th><td>{seen}</td>")), "{page}");
     }
 }
 
@@ -314,6 +324,7 @@ fn a_client_that_comes_back_to_the_old_side() {
     });
     assert!(said.done && said.words.contains("written there 1 times"), "{}", said.words);
     wait_in_step(&case.run, "t-reverse", case.dir.path());
+    assert_eq!(report(case.dir.path(), &[])["cutover"]["late_writes"], 1);
     let value = |server: &Server, key: &str| ask::<Option<u64>>(server, 0, &format!("GET {key}"));
     assert_eq!((value(&case.new, "late"), value(&case.new, "removed")), (Some(1), Some(1)));
     write(&case.new, "INCR late");

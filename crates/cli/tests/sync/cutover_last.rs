@@ -2,6 +2,7 @@
 
 use std::{
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -10,7 +11,8 @@ use keyferry_testkit::{process::Signal, proxy::Way, wait_until};
 
 use super::{
     cutover_faults::{Case, write},
-    reverse::Counter,
+    report::report,
+    reverse::{Counter, wait_in_step},
     *,
 };
 
@@ -22,6 +24,11 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(what_never_will_be_done_is_undone_at_once),
             scope.spawn(who_has_asked_goes_in_front_of_the_last_step),
             scope.spawn(a_consumer_that_was_not_stopped_by_hand),
+            scope.spawn(|| a_stop_while_the_target_is_silent("redis-7.2")),
+            scope.spawn(|| a_stop_while_the_target_is_silent("redis-6.0")),
+            scope.spawn(a_stop_while_the_old_side_is_silent),
+            scope.spawn(a_target_that_refuses_the_last_step),
+            scope.spawn(a_target_that_refuses_half_of_the_last_step),
         ];
         cases.into_iter().for_each(|case| case.join().unwrap());
     });
@@ -78,6 +85,11 @@ fn who_has_asked_goes_in_front_of_the_last_step() {
     let seen = || case.run.stderr().contains("the cut-over is undone");
     wait_until("it is undone", LONG, seen).unwrap();
     assert!(case.run.stderr().contains("who has asked for it has gone"), "{}", case.run.stderr());
+    // Nothing is wrong with the task.
+    wait_in_step(&case.run, "t", case.dir.path());
+    assert_eq!(case.run.progress().unwrap().last_error, None);
+    assert!(!case.run.stderr().contains("WARN waiting"), "{}", case.run.stderr());
+    assert_eq!(report(case.dir.path(), &[])["processes"]["retries"], 0);
     case.follows(counter);
 }
 
@@ -88,4 +100,93 @@ fn a_consumer_that_was_not_stopped_by_hand() {
     let said = case.cut_over(&[], |case| write(&case.old, "GETDEL job"));
     assert!(said.words.contains("1 commands have come there"), "{}", said.words);
     case.goes_on(Counter::start(&case.old), &said);
+}
+
+/// It is over in time, and nobody is told more than is known. The source takes no writes while the target may still do it.
+fn a_stop_while_the_target_is_silent(version: &str) {
+    let mut case = Case { pause: "40s", ..Case::start_between(pair(version), "before-promote", 1) };
+    write(&case.old, "SET before 1");
+    let mut begun = Instant::now();
+    let said = case.cut_over(&[], |case| {
+        case.new.stop_signal().unwrap();
+        case.run.signal(Signal::TERM).unwrap();
+        begun = Instant::now();
+    });
+    let exit = case.run.wait_exit(LONG).unwrap();
+    println!("stopped after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
+    assert_eq!(exit.code(), 130, "{}", exit.stderr);
+    assert!(!said.done && said.words.contains("error CTL-0005: "), "{}", said.words);
+    let mut conn = case.old.conn().unwrap();
+    conn.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(cmd("SET").arg("behind").arg(1).exec(&mut conn).is_err(), "it is refused, or waits");
+    drop(conn);
+    if version == "redis-6.0" {
+        assert!(said.words.contains("to allow them: CONFIG SET min-replicas-to-write 0"), "{}", said.words);
+    }
+    // What it was asked for, it does.
+    case.new.cont_signal().unwrap();
+    let gone = || ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*").is_empty();
+    wait_until("the last step is done", LONG, gone).unwrap();
+    differences_with_grace(&case.old, &case.new).assert_equal();
+}
+
+/// The cut-over is done. Before 6.2 clients keep their connections in the pause: they are sent away in front of its end.
+fn a_stop_while_the_old_side_is_silent() {
+    let mut case = Case { pause: "40s", ..Case::start_between(pair("redis-6.0"), "turned", 1) };
+    write(&case.old, "SET before 1");
+    let mut client = case.old.conn().unwrap();
+    let (run, old) = (Arc::clone(&case.run), case.old.pid().to_string());
+    let goes_on = thread::spawn(move || {
+        let tried = || run.stderr().contains("the old side is not ready for the way back");
+        wait_until("it was tried", LONG, tried).unwrap();
+        assert!(Command::new("kill").args(["-CONT", &old]).status().unwrap().success());
+    });
+    let mut begun = Instant::now();
+    let said = case.cut_over(&["--reverse"], |case| {
+        case.old.stop_signal().unwrap();
+        case.run.signal(Signal::TERM).unwrap();
+        begun = Instant::now();
+    });
+    goes_on.join().unwrap();
+    let exit = case.run.wait_exit(LONG).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
+    assert!(said.done, "{}", said.words);
+    assert!(exit.stderr.contains("writes are allowed at the source again"), "{}", exit.stderr);
+    let error = cmd("SET").arg("behind").arg(1).exec(&mut client).unwrap_err();
+    assert!(error.is_io_error() || error.is_connection_dropped(), "{error}");
+    write(&case.old, "SET behind 1");
+}
+
+/// It has said so: writers do not wait until the pause is over.
+fn a_target_that_refuses_the_last_step() {
+    let mut case = Case { pause: "40s", ..Case::start("before-promote") };
+    let counter = Counter::start(&case.old);
+    counter.wait_for(100);
+    let mut begun = Instant::now();
+    let said = case.cut_over(&["--reverse"], |case| {
+        // The link of the way back counts as one.
+        case.new.config_set("min-replicas-to-write", "5").unwrap();
+        begun = Instant::now();
+    });
+    case.new.config_set("min-replicas-to-write", "0").unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}: {}", begun.elapsed(), said.words);
+    assert!(said.words.contains("NOREPLICAS"), "{}", said.words);
+    case.goes_on(counter, &said);
+}
+
+/// A script that is ended by an error leaves what it has done before. Here the turn cannot be written.
+fn a_target_that_refuses_half_of_the_last_step() {
+    let mut case = Case { pause: "40s", ..Case::start("before-promote") };
+    write(&case.old, "SET before 1");
+    let mut begun = Instant::now();
+    let said = case.cut_over(&["--reverse"], |case| {
+        let () = ask(&case.new, 0, "ACL SETUSER default -hmset");
+        begun = Instant::now();
+    });
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}: {}", begun.elapsed(), said.words);
+    assert!(!said.done && said.words.contains("error CTL-0004: "), "{}", said.words);
+    // Nor can the task go on without it.
+    assert_ne!(case.run.wait_exit(LONG).unwrap().code(), 0);
+    assert_eq!(ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*"), ["__keyferry_checkpoint:t"]);
 }

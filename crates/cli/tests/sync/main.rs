@@ -7,6 +7,7 @@ mod control;
 mod cutover;
 mod cutover_faults;
 mod cutover_last;
+mod cutover_replicas;
 mod deadlines;
 mod failpoints;
 mod fake_source;

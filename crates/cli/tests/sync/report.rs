@@ -29,7 +29,7 @@ fn succeeds(program: &str, args: &[&str]) {
 }
 
 /// `keyferry report --task t` into `dir/out`.
-fn report(dir: &Path, more: &[&str]) -> Value {
+pub(super) fn report(dir: &Path, more: &[&str]) -> Value {
     report_of("t", dir, more)
 }
 

@@ -1,11 +1,14 @@
 //! Where a cut-over is asked for, and what is said of it.
 
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 use keyferry_model::{Error, ErrorKind, Result};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
-use crate::stats::lock;
+use crate::{
+    desk::{Desk, Refused},
+    target::Replicas,
+};
 
 /// More than is said of one cut-over: nothing waits for whoever listens.
 const EVENTS: usize = 64;
@@ -107,6 +110,8 @@ pub struct CutoverReport {
     /// What was seen of the source behind the last step, when it was not what was paused any more: what it has answered
     /// since may be lost.
     pub source_changed: Option<String>,
+    /// What the replicas of the target had in front of the last step; `None` when there were none, or it does not tell.
+    pub replicas: Option<Replicas>,
 }
 
 /// A cut-over that was asked for.
@@ -115,69 +120,23 @@ pub(crate) struct Asked {
     pub(super) events: mpsc::Sender<CutoverEvent>,
 }
 
-/// Takes what is asked for, one at a time, and only while there is somebody who does it.
-#[derive(Default)]
-pub(crate) struct Desk {
-    state: Mutex<State>,
-    came: Notify,
-}
-
-#[derive(Default)]
-enum State {
-    /// No stream is followed.
-    #[default]
-    Closed,
-    Free,
-    Waiting(Asked),
-    Busy,
-}
-
-impl Desk {
+impl Desk<Asked> {
+    /// Asks for a cut-over; gives what is said of it.
+    ///
     /// Errors: `CutoverRefused`.
-    pub(crate) fn ask(&self, spec: CutoverSpec) -> Result<mpsc::Receiver<CutoverEvent>> {
-        let mut state = lock(&self.state);
-        let why = match *state {
-            State::Closed => "the task does not follow its source yet",
-            State::Waiting(_) | State::Busy => "another cut-over is under way, or being undone",
-            State::Free => {
-                let (events, said) = mpsc::channel(EVENTS);
-                *state = State::Waiting(Asked { spec, events });
-                self.came.notify_one();
-                return Ok(said);
-            }
+    pub(crate) fn ask_to_cut_over(&self, spec: CutoverSpec) -> Result<mpsc::Receiver<CutoverEvent>> {
+        let (events, said) = mpsc::channel(EVENTS);
+        let why = match self.ask(Asked { spec, events }) {
+            Ok(()) => return Ok(said),
+            Err(Refused::Closed) => "the task does not follow its source yet",
+            Err(Refused::Busy) => "another cut-over is under way, or being undone",
         };
         Err(Error::new(ErrorKind::CutoverRefused, format!("cut over: {why}")))
-    }
-
-    /// Whether a cut-over is under way, or being undone.
-    pub(crate) fn is_busy(&self) -> bool {
-        matches!(*lock(&self.state), State::Waiting(_) | State::Busy)
-    }
-
-    /// The next one that is asked for.
-    pub(super) async fn next(&self) -> Asked {
-        loop {
-            {
-                let mut state = lock(&self.state);
-                match std::mem::replace(&mut *state, State::Busy) {
-                    State::Waiting(asked) => return asked,
-                    State::Closed | State::Free | State::Busy => *state = State::Free,
-                }
-            }
-            self.came.notified().await;
-        }
-    }
-
-    /// Nobody does it any more.
-    pub(super) fn close(&self) {
-        *lock(&self.state) = State::Closed;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::timeout;
-
     use super::*;
     use crate::Control;
 
@@ -185,12 +144,12 @@ mod tests {
     async fn no_repair_beside_it() {
         let control = Control::default();
         let why = || control.repair(0, Vec::new()).unwrap_err().to_string();
-        assert!(timeout(Duration::ZERO, control.desk.next()).await.is_err());
+        let open = control.desk.open();
         assert!(!why().contains("cut-over"));
         let spec = CutoverSpec { timeout: Duration::ZERO, source_pause: None, reverse: false };
         let _said = control.cut_over(spec).unwrap();
         assert!(why().contains("a cut-over is under way"));
-        control.desk.next().await;
+        open.next().await;
         assert!(why().contains("a cut-over is under way"), "also while it is undone");
     }
 }

@@ -8,15 +8,19 @@ use std::{
 use keyferry_model::{Error, ErrorKind, Result, ResultExt as _, Side};
 use keyferry_net::Connection;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::{CutoverEvent, CutoverReport, Moment, Pause, Run, StepState, WayBack};
-use crate::{Event, begin::Task, target::Turn};
+use crate::{
+    Event,
+    begin::Task,
+    stop::Stop,
+    target::{Replicas, Turn},
+};
 
 /// For lifting the deadlines of the old side: some million keys. Nobody writes meanwhile, so what is not done by then is done
 /// while the other task runs.
 const SETTLE: Duration = Duration::from_secs(10);
-/// For changing the source back: as long as a clean stop may take.
+/// For changing the source back.
 const UNDO: Duration = Duration::from_secs(3);
 
 /// Nobody writes to the source, and all that it has is on the target.
@@ -32,6 +36,8 @@ pub(crate) struct Ready<'a> {
     pub(super) late_writes: u64,
     /// See [`CutoverReport::source_changed`].
     pub(super) source_changed: Option<String>,
+    /// See [`CutoverReport::replicas`].
+    pub(super) replicas: Option<Replicas>,
 }
 
 impl Ready<'_> {
@@ -58,11 +64,11 @@ impl Ready<'_> {
     /// For a task that goes on in the other direction, the connections of those that wait in the pause are closed. Otherwise what
     /// they wait with is executed when it ends, should this process not live until it sends them away.
     ///
-    /// Errors: `Lost` of the source, when it is not, or nobody knows.
+    /// Errors: `Lost` of the source, when it is not, or nobody knows; `CutoverUndone` when nobody would be told.
     pub(crate) async fn is_still(&self) -> Result<()> {
         let lost = |what: String| Error::new(ErrorKind::Lost(Side::Source), format!("cut over: {what}"));
         if self.run.events.is_closed() {
-            return Err(lost("who has asked for it has gone".into()));
+            return Err(Error::new(ErrorKind::CutoverUndone, "cut over: who has asked for it has gone"));
         }
         let look = async {
             let mut conn = Connection::open(self.task.source).await?;
@@ -78,18 +84,35 @@ impl Ready<'_> {
         }
     }
 
-    /// Behind the last step: a source that is not what was paused any more may have answered writes meanwhile.
-    pub(crate) async fn look_again(&mut self) {
-        self.look(true).await;
+    /// What the replicas of the target had in front of the last step.
+    pub(crate) fn replicas_had(&mut self, replicas: Option<Replicas>) {
+        if let Some(Replicas { connected, had_all }) = replicas.filter(|seen| seen.had_all < seen.connected) {
+            tracing::warn!(
+                connected,
+                had_all,
+                "replicas of the target are behind: what they lack is lost when one of them is promoted before it has it"
+            );
+        }
+        self.replicas = replicas;
     }
 
-    async fn look(&mut self, writes: bool) {
+    /// Behind the last step: a source that is not what was paused any more may have answered writes meanwhile.
+    pub(crate) async fn look_again(&mut self, stop: &Stop<'_>) {
+        self.look(true, stop).await;
+    }
+
+    async fn look(&mut self, writes: bool, stop: &Stop<'_>) {
         let look = async { self.changed(&mut Connection::open(self.task.source).await?, writes).await };
-        let what = match timeout(UNDO, look).await {
-            Ok(Ok(None)) => return,
-            Ok(Ok(Some(what))) => what,
-            Ok(Err(e)) => format!("it cannot be asked ({e})"),
-            Err(_) => "it does not answer".into(),
+        let seen = tokio::select! {
+            biased;
+            seen = timeout(UNDO, look) => seen.ok(),
+            () = stop.lets_go() => None,
+        };
+        let what = match seen {
+            Some(Ok(None)) => return,
+            Some(Ok(Some(what))) => what,
+            Some(Err(e)) => format!("it cannot be asked ({e})"),
+            None => "it does not answer".into(),
         };
         tracing::warn!(
             what,
@@ -105,10 +128,14 @@ impl Ready<'_> {
     }
 
     /// Brings the old side to where the task in the other direction can write to it.
-    pub(crate) async fn settle_old_side(&mut self, turn: &Turn) {
+    pub(crate) async fn settle_old_side(&mut self, turn: &Turn, stop: &Stop<'_>) {
         let (Some(pause), Some(back)) = (&self.run.pause, &self.back) else { return };
-        let settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn)).await;
-        let late = |_| Err(Error::new(ErrorKind::Timeout(Side::Source), "it has taken too long"));
+        let settled = tokio::select! {
+            biased;
+            settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn, stop)) => settled.ok(),
+            () = stop.lets_go() => None,
+        };
+        let late = || Err(Error::new(ErrorKind::Timeout(Side::Source), "it has taken too long"));
         match settled.unwrap_or_else(late) {
             Ok(writes) => {
                 if writes > 0 {
@@ -126,7 +153,7 @@ impl Ready<'_> {
                     "the old side is not ready for the way back: its clients may still be there, and what has run out may differ"
                 );
                 // What came there meanwhile was not seen.
-                self.look(false).await;
+                self.look(false, stop).await;
             }
         }
     }
@@ -139,6 +166,7 @@ impl Ready<'_> {
             reverse_task: self.back.as_ref().map(|back| back.name().to_owned()),
             late_writes: self.late_writes,
             source_changed: self.source_changed.clone(),
+            replicas: self.replicas,
         }
     }
 
@@ -149,7 +177,10 @@ impl Ready<'_> {
 
     /// Nothing is left to do but to say so; by now the pause may have been longer.
     pub(crate) fn promoted(&mut self) {
-        self.run.say(StepState::Done, "");
+        let words = self.replicas.map(|Replicas { connected, had_all }| {
+            format!("{had_all} of {connected} replicas of the target had all that the source has written")
+        });
+        self.run.say(StepState::Done, words.unwrap_or_default());
         let report = self.report();
         tracing::info!(
             write_pause_ms = report.write_pause.as_millis() as u64,
@@ -162,8 +193,9 @@ impl Ready<'_> {
         self.run.events = tokio::sync::mpsc::channel(1).0;
     }
 
-    /// Sets the source back where its pause does not end by itself, when the time for it is over or `stop` is cancelled.
-    pub(crate) async fn release(self, stop: &CancellationToken) {
+    /// Sets the source back where its pause does not end by itself, when the time for it is over or a stop is asked for. Where the
+    /// way back begins then, its clients are sent away first: they are still connected, and would write there.
+    pub(crate) async fn release(self, stop: &Stop<'_>) {
         if self.settled {
             return;
         }
@@ -171,43 +203,67 @@ impl Ready<'_> {
             return;
         };
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.token.cancelled() => {}
             () = sleep(time.saturating_sub(self.run.paused_at.elapsed())) => {}
         }
-        match pause.end(self.task.source).await {
+        let end = async {
+            match self.back {
+                Some(_) => pause.end_without_clients(self.task.source).await,
+                None => pause.end(self.task.source).await,
+            }
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = end => ended,
+            () = stop.has_tried() => Err(Error::new(ErrorKind::Timeout(Side::Source), "it does not answer")),
+        };
+        match ended {
             Ok(()) => tracing::info!("writes are allowed at the source again"),
             Err(e) => tracing::warn!(error = %e, command = pause.command_to_end(), "allow writes at the source"),
         }
     }
 
     /// The last step was not done, for this reason. `unknown`: or it was, and nobody has said so.
-    pub(crate) async fn failed(mut self, result: &Result<()>, unknown: bool) {
-        let why = match result {
+    pub(crate) async fn failed(mut self, result: &Result<()>, unknown: bool, stop: &Stop<'_>) {
+        let mut why = match result {
             Err(e) => e.to_string(),
             Ok(()) => "the task was asked to stop".into(),
         };
         let kind = if unknown { ErrorKind::CutoverUnknown } else { ErrorKind::CutoverUndone };
-        if unknown && matches!(self.run.pause, Some(Pause::Clients(_))) {
+        match &self.run.pause {
             // It ends by itself, and until then nobody writes what might be lost.
-            self.run.pause = None;
+            Some(Pause::Clients(_)) if unknown => self.run.pause = None,
+            // It may have been done, or the target may still do it, and nobody is there who could end it later.
+            Some(pause @ Pause::Replicas { .. }) if unknown && !self.run.until.left().is_zero() => {
+                why += &format!(
+                    "; until it is known, the source goes on refusing writes, to allow them: {}",
+                    pause.command_to_end()
+                );
+                self.run.pause = None;
+            }
+            _ => {}
         }
-        undo(&mut self.run, self.task, Error::new(kind, why)).await;
+        undo(&mut self.run, self.task, Error::new(kind, why), stop).await;
     }
 }
 
 /// Takes back what was changed, and says why.
-pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error) {
+pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error, stop: &Stop<'_>) {
     run.say(StepState::Failed, error.to_string());
     task.stats.control.lower.store(false, Relaxed);
     let mut left = String::new();
     if let Some(pause) = &run.pause {
-        let ended = timeout(UNDO, pause.end(task.source)).await;
-        let words = match &ended {
-            Ok(Ok(())) => "writes are allowed at the source".to_owned(),
-            Ok(Err(e)) => format!("the source could not be told to allow writes ({e})"),
-            Err(_) => "the source did not answer when it was told to allow writes".to_owned(),
+        let ended = tokio::select! {
+            biased;
+            ended = timeout(UNDO, pause.end(task.source)) => ended.ok(),
+            () = stop.has_tried() => None,
         };
-        if !matches!(ended, Ok(Ok(()))) {
+        let words = match &ended {
+            Some(Ok(())) => "writes are allowed at the source".to_owned(),
+            Some(Err(e)) => format!("the source could not be told to allow writes ({e})"),
+            None => "the source did not answer when it was told to allow writes".to_owned(),
+        };
+        if !matches!(ended, Some(Ok(()))) {
             left = format!("; {words}: look whether it does; to allow them: {}", pause.command_to_end());
         }
         run.say(StepState::Undone, words);

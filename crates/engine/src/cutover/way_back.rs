@@ -35,6 +35,7 @@ use crate::{
     begin::{Task, reversed},
     checks,
     source::{self, Attached, Report},
+    stop::Stop,
     target::{Checkpoint, Flags, Gone, LogId, SOON, Turn, ask, checkpoint, lift, run_of, try_out},
 };
 
@@ -42,6 +43,8 @@ use crate::{
 const SAMPLE: Duration = Duration::from_millis(300);
 /// For lifting, of the time in which the old side is made ready: what has run out by then is still removed.
 const LIFTING: Duration = Duration::from_secs(8);
+/// Likewise, once a stop was asked for.
+const LIFTING_IN_STOP: Duration = Duration::from_secs(1);
 /// A backlog that lasts shorter than this is warned of: a process that dies has to be started again within that time.
 const ENOUGH: f64 = 60.0;
 /// In the stream of the old side behind the last step: what lifting is, and what belongs to no data.
@@ -177,7 +180,13 @@ impl WayBack {
     ///
     /// Answers how many commands came there that neither this process nor a deadline has written: a client that was sent away
     /// and has come back. Errors: those of both sides. Then the task in the other direction does what is left of it.
-    pub(super) async fn settle_old_side(&self, task: Task<'_>, pause: &Pause, turn: &Turn) -> Result<u64> {
+    pub(super) async fn settle_old_side(
+        &self,
+        task: Task<'_>,
+        pause: &Pause,
+        turn: &Turn,
+        stop: &Stop<'_>,
+    ) -> Result<u64> {
         let (replid, offset, mut db) = self.stands;
         let mut writes = 0;
         let mut link = Attached::at(task.source, replid, offset).await?;
@@ -206,6 +215,7 @@ impl WayBack {
         let lifted = tokio::select! {
             biased;
             lifted = timeout(LIFTING, lifting) => lifted.ok().transpose()?,
+            () = stop.over(LIFTING_IN_STOP) => None,
             result = link.until(&mut note) => return result.map(|_| 0),
         };
         if lifted == Some(false) {

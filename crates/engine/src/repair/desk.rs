@@ -7,10 +7,14 @@ use std::sync::{
 
 use keyferry_keyspace::ReplId;
 use keyferry_model::{Error, ErrorKind, Result};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::{MAX_REPAIR_KEYS, Reasons};
-use crate::{Stats, stats::lock};
+use crate::{
+    Stats,
+    desk::{self, Refused},
+    stats::lock,
+};
 
 /// Keys that are to be copied again.
 pub(super) struct Asked {
@@ -72,53 +76,38 @@ impl Repaired {
     }
 }
 
-/// Takes what is asked for, one at a time, and only while there is somebody who does it.
+/// Takes what is asked for, and hands a [`Halt`] to the stream loop.
 #[derive(Default)]
 pub(crate) struct Desk {
-    state: Mutex<State>,
-    came: Notify,
+    asked: desk::Desk<Asked>,
     /// There is a [`Halt`].
     halts: AtomicBool,
     halt: Mutex<Option<Halt>>,
 }
 
-#[derive(Default)]
-enum State {
-    /// No stream is followed.
-    #[default]
-    Closed,
-    Free,
-    Waiting(Asked),
-    Busy,
-}
-
 impl Desk {
     /// Errors: `RepairRefused`.
     pub(crate) fn ask(&self, db: u32, keys: Vec<Vec<u8>>) -> Result<oneshot::Receiver<Reasons>> {
-        let mut state = lock(&self.state);
-        let why = match *state {
-            _ if keys.len() > MAX_REPAIR_KEYS => "too many keys at once",
-            State::Closed => "the task does not follow its source yet",
-            State::Waiting(_) | State::Busy => "another repair is under way",
-            State::Free => {
-                let (said, reasons) = oneshot::channel();
-                *state = State::Waiting(Asked { db, keys, said });
-                self.came.notify_one();
-                return Ok(reasons);
-            }
+        if keys.len() > MAX_REPAIR_KEYS {
+            return Err(refused("too many keys at once"));
+        }
+        let (said, reasons) = oneshot::channel();
+        let why = match self.asked.ask(Asked { db, keys, said }) {
+            Ok(()) => return Ok(reasons),
+            Err(Refused::Closed) => "the task does not follow its source yet",
+            Err(Refused::Busy) => "another repair is under way",
         };
         Err(refused(why))
     }
 
     /// Whether a repair is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        matches!(*lock(&self.state), State::Waiting(_) | State::Busy)
+        self.asked.is_busy()
     }
 
     /// There is somebody who does it now, until what this gives is dropped.
     pub(super) fn open(&self) -> Open<'_> {
-        *lock(&self.state) = State::Free;
-        Open(self)
+        Open { asked: self.asked.open(), desk: self }
     }
 
     /// Asks the stream loop to stand still.
@@ -145,33 +134,14 @@ impl Desk {
 }
 
 /// The desk of a stream that is followed.
-pub(super) struct Open<'a>(&'a Desk);
-
-impl Open<'_> {
-    /// The last one that was asked for is done.
-    pub(super) fn is_free(&self) {
-        *lock(&self.0.state) = State::Free;
-    }
-
-    /// The next one that is asked for.
-    pub(super) async fn next(&self) -> Asked {
-        loop {
-            {
-                let mut state = lock(&self.0.state);
-                match std::mem::replace(&mut *state, State::Busy) {
-                    State::Waiting(asked) => return asked,
-                    State::Closed | State::Free | State::Busy => *state = State::Free,
-                }
-            }
-            self.0.came.notified().await;
-        }
-    }
+pub(super) struct Open<'a> {
+    pub(super) asked: desk::Open<'a, Asked>,
+    desk: &'a Desk,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.state) = State::Closed;
-        self.0.withdraw();
+        self.desk.withdraw();
     }
 }
 
@@ -201,14 +171,14 @@ mod tests {
         let said = ask(1).unwrap();
         assert!(why(ask(1).unwrap_err()).contains("another repair"));
         assert!(why(control.cut_over(cutover).unwrap_err()).contains("a repair is under way"));
-        let asked = open.next().await;
+        let asked = open.asked.next().await;
         assert!(ask(1).is_err());
         // Who is told may ask at once.
-        open.is_free();
+        open.asked.is_free();
         drop((ask(1).unwrap(), asked));
-        drop(open.next().await);
+        drop(open.asked.next().await);
         assert!(said.await.is_err() && ask(1).is_err(), "it is not over before the next one can come");
-        assert!(timeout(Duration::ZERO, open.next()).await.is_err());
+        assert!(timeout(Duration::ZERO, open.asked.next()).await.is_err());
         assert!(!why(control.cut_over(cutover).unwrap_err()).contains("repair"));
         let said = ask(MAX_REPAIR_KEYS).unwrap();
         control.set_paused(true);

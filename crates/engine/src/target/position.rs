@@ -9,6 +9,9 @@
 //! - Where `n` is not the number of the last batch, one before it is missing: nobody goes on from there.
 //! - The last step of a cut-over is done in time or not at all, also by a target that runs it long after it was asked: by
 //!   then somebody may have written to the source.
+//! - The last thing that it does is to remove the position: where it ends with an error, the position is still there.
+
+use std::{cell::Cell, time::Duration};
 
 use keyferry_keyspace::{ReplId, info};
 use keyferry_model::{Error, ErrorKind, Result, Side, failpoint, reverse_task};
@@ -16,7 +19,8 @@ use keyferry_net::{Connection, Endpoint, Value};
 
 use super::{
     checkpoint::{self, Checkpoint},
-    refusal::ask,
+    refusal::{ask, refused, script_was_refused},
+    replicas::Replicas,
 };
 use crate::{cutover::Moment, source::now_ms};
 
@@ -39,19 +43,25 @@ const PUT: &[u8] = b"local v=redis.call('HGET',KEYS[1],'v') \
     if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
     if ARGV[2]=='' then redis.call('DEL',KEYS[1]) else redis.call('HMSET',KEYS[1],'v',ARGV[2],'n','0') end return 1";
 
-/// The last step: removes the checkpoint of `ARGV[1]`, and puts `ARGV[3]` at `KEYS[2]` where there is such a key. Answers 2, and does
-/// nothing, when it is run later than `ARGV[2]`, in milliseconds of the target's clock. Before 3.2 a script that has asked for
+/// The last step: puts `ARGV[3]` at `KEYS[2]` where there is such a key, and removes the checkpoint of `ARGV[1]`. Answers 2, and
+/// does nothing, when it is run later than `ARGV[2]`, in milliseconds of the target's clock. Before 3.2 a script that has asked for
 /// the time may not write.
+///
+/// A user may be allowed one of these commands and not the other, and what a script has done before an error stays. DEL comes
+/// first: a script that has written is not refused for want of memory (script.c scriptVerifyOOM, Redis 7.0).
 const LAST: &[u8] = b"if redis.replicate_commands then redis.replicate_commands() local t=redis.call('TIME') \
     if t[1]*1000+t[2]/1000>=tonumber(ARGV[2]) then return 2 end end \
     local v=redis.call('HGET',KEYS[1],'v') \
     if (v and string.sub(v,5,12)..string.sub(v,21,28) or '')~=ARGV[1] then return 0 end \
-    redis.call('DEL',unpack(KEYS)) \
-    if KEYS[2] then redis.call('HMSET',KEYS[2],'v',ARGV[3],'n','0','t',ARGV[4],'s',ARGV[5]) end return 1";
+    if KEYS[2] then redis.call('DEL',KEYS[2]) redis.call('HMSET',KEYS[2],'v',ARGV[3],'n','0','t',ARGV[4],'s',ARGV[5]) end \
+    redis.call('DEL',KEYS[1]) return 1";
 
 /// What the target's clock says, in milliseconds; 0 when [`LAST`] cannot look at it.
 const CLOCK: &[u8] = b"if not redis.replicate_commands then return 0 end redis.replicate_commands() \
     local t=redis.call('TIME') return t[1]*1000+math.floor(t[2]/1000)";
+
+/// For the replicas of the target, in front of the last step; no more than half of the time that is left for it.
+const REPLICAS: Duration = Duration::from_secs(1);
 
 /// The last step of a cut-over.
 pub(crate) struct Last<'a> {
@@ -59,6 +69,8 @@ pub(crate) struct Last<'a> {
     pub(crate) until: Moment,
     /// What is put on the target with it.
     pub(crate) turn: Option<&'a Turn>,
+    /// What the replicas of the target had in front of it.
+    pub(crate) replicas: &'a Cell<Option<Replicas>>,
 }
 
 /// Who was asked to remove the position; the answer may be lost.
@@ -103,13 +115,19 @@ impl Place<'_> {
     ///
     /// Errors: those of [`Connection::open`], and `TargetDemoted`.
     pub(crate) async fn connect(&self) -> Result<Connection> {
+        self.connect_and_ask().await.map(|(conn, _)| conn)
+    }
+
+    /// Likewise; gives what it says of its replication, too.
+    async fn connect_and_ask(&self) -> Result<(Connection, String)> {
         let mut conn = Connection::open(self.endpoint).await?;
-        if info::field(conn.info("replication").await?.as_bytes(), "role") == Some("slave") {
+        let said = conn.info("replication").await?;
+        if info::field(said.as_bytes(), "role") == Some("slave") {
             let what = format!("write to the target {}: it is a replica", self.endpoint);
             return Err(Error::new(ErrorKind::TargetDemoted, what));
         }
         ask(&mut conn, &[b"SELECT", self.db.to_string().as_bytes()]).await?;
-        Ok(conn)
+        Ok((conn, said))
     }
 
     /// The checkpoint that is there. What is on its way from an earlier connection may still change it.
@@ -231,7 +249,8 @@ impl Place<'_> {
     /// of a cut-over, in front of which is a `check`, as close as can be. `false` when the target no longer has all that it has
     /// answered, or has another run or history since the turn.
     ///
-    /// Errors: those of the connection and of the check; `TakenOver`; `Timeout` when it is too late.
+    /// Errors: those of the connection and of the check; `TakenOver`; `Timeout` when it is too late; `CutoverUndone` when the
+    /// target answers the last step with an error, and `asked` stays when that may have come from somebody else on the way.
     pub(crate) async fn forget(
         &self,
         epoch: u64,
@@ -240,7 +259,7 @@ impl Place<'_> {
         last: Option<&Last<'_>>,
         check: impl AsyncFnOnce() -> Result<()>,
     ) -> Result<bool> {
-        let mut conn = self.connect().await?;
+        let (mut conn, said) = self.connect_and_ask().await?;
         let run = run_of(&mut conn).await?;
         let found = self.take(&mut conn, Some(epoch)).await?;
         if found.is_none() {
@@ -257,10 +276,14 @@ impl Place<'_> {
         let Some(found) = found.filter(|found| found.snapshot.is_none() && found.offset >= applied) else {
             return Ok(false);
         };
-        let Some(Last { until, turn }) = last else {
+        let Some(Last { until, turn, replicas }) = last else {
             *asked = Some(Asked { run });
             return self.put(&mut conn, Some(&found), None).await.map(|()| true);
         };
+        // All that the lane has written was answered before `said`.
+        replicas.set(Replicas::wait(&mut conn, &said, REPLICAS.min(until.left() / 2)).await?);
+        // That may have taken a while.
+        let run = if replicas.get().is_some() { run_of(&mut conn).await? } else { run };
         if turn.is_some_and(|turn| !is_same(&turn.run, &run)) {
             return Ok(false);
         }
@@ -283,13 +306,21 @@ impl Place<'_> {
         check().await?;
         failpoint("before-promote");
         *asked = Some(Asked { run });
-        let reply = ask(&mut conn, &command).await?;
-        if reply == Value::Int(1) {
-            return Ok(true);
+        match conn.ask(&command).await? {
+            Value::Int(1) => Ok(true),
+            Value::Error(text) => {
+                if script_was_refused(&text) {
+                    *asked = None;
+                }
+                let what = "end the task: the target refuses the last step";
+                Err(Error::new(ErrorKind::CutoverUndone, what).caused_by(refused(&conn, "EVAL", &text)))
+            }
+            // It was not done, and nothing else is on its way.
+            reply => {
+                *asked = None;
+                Err(if reply == Value::Int(2) { late() } else { self.taken_over() })
+            }
         }
-        // It was not done, and nothing else is on its way.
-        *asked = None;
-        Err(if reply == Value::Int(2) { late() } else { self.taken_over() })
     }
 
     /// Whether the last step, that the target was `asked` for, was done; when it was not, it never will be. `None` when nobody

@@ -42,13 +42,28 @@ pub(crate) async fn ask(conn: &mut Connection, args: &[&[u8]]) -> Result<Value> 
 
 /// What [`ask`] gives for this reply to the command `name`.
 pub(crate) fn answered(conn: &Connection, name: &[u8], reply: Value) -> Result<Value> {
-    let Value::Error(text) = reply else { return Ok(reply) };
-    let kind = match conn.kind_of(&text) {
-        ErrorKind::Protocol(_) => kind_of(&text, What::Setup),
+    match reply {
+        Value::Error(text) => Err(refused(conn, &String::from_utf8_lossy(name), &text)),
+        reply => Ok(reply),
+    }
+}
+
+/// The error for an error reply to the command `name`.
+pub(super) fn refused(conn: &Connection, name: &str, text: &[u8]) -> Error {
+    let kind = match conn.kind_of(text) {
+        ErrorKind::Protocol(_) => kind_of(text, What::Setup),
         kind => kind,
     };
-    let name = String::from_utf8_lossy(name);
-    Err(Error::new(kind, format!("ask the target: it answers {name} with `{}`", safe_text(&text))))
+    Error::new(kind, format!("ask the target: it answers {name} with `{}`", safe_text(text)))
+}
+
+/// Whether an error in answer to a script says that the script has not come to its end: the server has not begun with it, or an
+/// error has ended it, which names the script. Whatever else stands between here and the server says something else.
+pub(super) fn script_was_refused(text: &[u8]) -> bool {
+    const WORDS: [&[u8]; 9] =
+        [b"NOPERM", b"NOAUTH", b"OOM", b"MISCONF", b"NOREPLICAS", b"READONLY", b"MASTERDOWN", b"LOADING", b"BUSY"];
+    let word = text.split(|&b| b == b' ').next().unwrap_or_default();
+    WORDS.contains(&word) || text.windows(b"user_script".len()).any(|part| part == b"user_script")
 }
 
 /// An error reply to what stands around the commands of a batch: nothing of it was written.
@@ -79,5 +94,21 @@ mod tests {
         assert_eq!(kind("WRONGTYPE Operation against a key"), ErrorKind::CommandRefused);
         assert_eq!(kind_of(b"ERR DB index is out of range", What::Select), ErrorKind::NoSuchDatabase);
         assert_eq!(kind(""), ErrorKind::CommandRefused);
+    }
+
+    #[test]
+    fn what_was_not_done_for_sure() {
+        for text in [
+            "NOREPLICAS Not enough good replicas to write. script: 8a, on @user_script:1.",
+            "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+            "NOPERM User default has no permissions to access the 'k' key",
+            "READONLY You can't write against a read only replica. script: 8a, on @user_script:1.",
+            "ERR Error running script (call to f_8a): @user_script:4: @user_script: 4: -MISCONF Errors writing to the AOF file",
+        ] {
+            assert!(script_was_refused(text.as_bytes()), "{text}");
+        }
+        for text in ["ERR upstream failure", "ERR", "", "ERR max number of clients reached", "BUSYGROUP"] {
+            assert!(!script_was_refused(text.as_bytes()), "{text}");
+        }
     }
 }
