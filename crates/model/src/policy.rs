@@ -129,7 +129,7 @@ impl ErrorKind {
             Broken => row("TGT-0025", Manual, Refused, "the target refused a command when this task ran last, so both sides differ: remove the reason and begin anew with --restart --on-conflict clear"),
             RepairRefused => row("TGT-0026", Manual, Refused, "a sync task writes to the target, or can be gone on with: start it on this machine (--task, --state-dir), and the repair goes through it while it follows the source; or let it end (--stop-when-synced), then repair; or compare without --repair"),
             TargetChanged => row("TGT-0027", Backoff, Failed, "an older version answers at the address of the target than before: the task begins again where it was, by itself"),
-            NoSuchDatabase => row("TGT-0019", Manual, Failed, "raise `databases` in the target's configuration to that of the source, or choose one database in both URLs"),
+            NoSuchDatabase => row("TGT-0019", Manual, Failed, "raise `databases` in the target's configuration to that of the source, or choose databases that it has, such as --db 3:0"),
         }
     }
 }
