@@ -60,10 +60,10 @@ pub(super) fn cut_over(write_pause_ms: u64, offset: u64) -> String {
     format!("cut over at offset {offset}, with a write pause of {write_pause_ms} ms: write to the target now.")
 }
 
-/// The source is not what was paused any more.
+/// The source is not what was paused any more, or nobody could tell.
 pub(super) fn source_changed(what: &str, offset: u64) -> String {
     format!(
-        "ATTENTION: the source has changed meanwhile: {what}. What it, or a new primary in its place, has answered behind offset \
+        "ATTENTION: the source may have changed meanwhile: {what}. What it, or a new primary in its place, has answered behind offset \
          {offset} is not on the target and may be lost: keep all writers away from it, look what it was with `keyferry \
          compare`, and carry it over.\n"
     )

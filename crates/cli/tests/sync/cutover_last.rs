@@ -27,6 +27,7 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(|| a_stop_while_the_target_is_silent("redis-7.2")),
             scope.spawn(|| a_stop_while_the_target_is_silent("redis-6.0")),
             scope.spawn(a_stop_while_the_old_side_is_silent),
+            scope.spawn(a_stop_while_the_old_side_is_made_ready),
             scope.spawn(a_target_that_refuses_the_last_step),
             scope.spawn(a_target_that_refuses_half_of_the_last_step),
         ];
@@ -152,10 +153,24 @@ fn a_stop_while_the_old_side_is_silent() {
     let exit = case.run.wait_exit(LONG).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
     assert!(said.done, "{}", said.words);
+    assert!(said.words.contains("the task had to stop before it was asked once more"), "{}", said.words);
     assert!(exit.stderr.contains("writes are allowed at the source again"), "{}", exit.stderr);
     let error = cmd("SET").arg("behind").arg(1).exec(&mut client).unwrap_err();
     assert!(error.is_io_error() || error.is_connection_dropped(), "{error}");
     write(&case.old, "SET behind 1");
+}
+
+/// What was seen until then is said, also when there is no time for all of it.
+fn a_stop_while_the_old_side_is_made_ready() {
+    let mut case = Case::start("source-released");
+    let said = case.cut_over(&["--reverse"], |case| {
+        write(&case.old, "INCR late");
+        case.new.stop_signal().unwrap();
+        case.run.signal(Signal::TERM).unwrap();
+    });
+    let exit = case.run.wait_exit(LONG).unwrap();
+    assert!(said.done && said.words.contains("written there 1 times"), "{}: {}", said.words, exit.stderr);
+    assert!(exit.stderr.contains("the old side is not ready for the way back"), "{}", exit.stderr);
 }
 
 /// It has said so: writers do not wait until the pause is over.

@@ -1,6 +1,7 @@
 //! A cut-over whose last step is to be done, or has been, or never will.
 
 use std::{
+    cell::Cell,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -103,21 +104,21 @@ impl Ready<'_> {
 
     async fn look(&mut self, writes: bool, stop: &Stop<'_>) {
         let look = async { self.changed(&mut Connection::open(self.task.source).await?, writes).await };
-        let seen = tokio::select! {
+        let what = tokio::select! {
             biased;
-            seen = timeout(UNDO, look) => seen.ok(),
-            () = stop.lets_go() => None,
-        };
-        let what = match seen {
-            Some(Ok(None)) => return,
-            Some(Ok(Some(what))) => what,
-            Some(Err(e)) => format!("it cannot be asked ({e})"),
-            None => "it does not answer".into(),
+            seen = timeout(UNDO, look) => match seen {
+                Ok(Ok(None)) => return,
+                Ok(Ok(Some(what))) => what,
+                Ok(Err(e)) => format!("it cannot be asked ({e})"),
+                Err(_) => "it does not answer".into(),
+            },
+            // It may have had no time at all.
+            () = stop.lets_go() => "the task had to stop before it was asked once more, or had answered".into(),
         };
         tracing::warn!(
             what,
             offset = self.offset,
-            "the source is not what was paused any more: what it has answered behind this offset may be lost"
+            "the source may not be what was paused any more: what it has answered behind this offset may be lost"
         );
         self.source_changed.get_or_insert(what);
     }
@@ -130,22 +131,23 @@ impl Ready<'_> {
     /// Brings the old side to where the task in the other direction can write to it.
     pub(crate) async fn settle_old_side(&mut self, turn: &Turn, stop: &Stop<'_>) {
         let (Some(pause), Some(back)) = (&self.run.pause, &self.back) else { return };
+        let late_writes = Cell::new(0);
         let settled = tokio::select! {
             biased;
-            settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn, stop)) => settled.ok(),
+            settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn, stop, &late_writes)) => settled.ok(),
             () = stop.lets_go() => None,
         };
         let late = || Err(Error::new(ErrorKind::Timeout(Side::Source), "it has taken too long"));
+        // Also when there was no time for all of it.
+        self.late_writes = late_writes.get();
+        if self.late_writes > 0 {
+            tracing::warn!(
+                writes = self.late_writes,
+                "clients have written to the old side behind the cut-over: the new side lacks it"
+            );
+        }
         match settled.unwrap_or_else(late) {
-            Ok(writes) => {
-                if writes > 0 {
-                    tracing::warn!(
-                        writes,
-                        "clients have written to the old side behind the cut-over: the new side lacks it"
-                    );
-                }
-                (self.settled, self.late_writes) = (true, writes);
-            }
+            Ok(()) => self.settled = true,
             Err(e) => {
                 tracing::warn!(
                     error = %e,
