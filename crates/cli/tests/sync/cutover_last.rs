@@ -26,6 +26,7 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(a_consumer_that_was_not_stopped_by_hand),
             scope.spawn(|| a_stop_while_the_target_is_silent("redis-7.2")),
             scope.spawn(|| a_stop_while_the_target_is_silent("redis-6.0")),
+            scope.spawn(a_stop_in_front_of_the_last_step),
             scope.spawn(a_stop_while_the_old_side_is_silent),
             scope.spawn(a_stop_while_the_old_side_is_made_ready),
             scope.spawn(a_target_that_refuses_the_last_step),
@@ -130,6 +131,19 @@ fn a_stop_while_the_target_is_silent(version: &str) {
     let gone = || ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*").is_empty();
     wait_until("the last step is done", LONG, gone).unwrap();
     differences_with_grace(&case.old, &case.new).assert_equal();
+}
+
+/// It is not begun any more: its answer might not come in time.
+fn a_stop_in_front_of_the_last_step() {
+    let mut case = Case::start("turn-marked");
+    write(&case.old, "SET before 1");
+    let said = case.cut_over(&["--reverse"], |case| case.run.signal(Signal::TERM).unwrap());
+    assert_eq!(case.run.wait_exit(LONG).unwrap().code(), 130);
+    assert!(!said.done && said.words.contains("error CTL-0004: "), "{}", said.words);
+    assert!(said.words.contains("asked to stop"), "{}", said.words);
+    assert_eq!(ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*"), ["__keyferry_checkpoint:t"]);
+    // Nobody waits there any more.
+    write(&case.old, "SET behind 1");
 }
 
 /// The cut-over is done. Before 6.2 clients keep their connections in the pause: they are sent away in front of its end.
