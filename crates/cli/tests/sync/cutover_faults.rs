@@ -362,8 +362,8 @@ fn killed_while_what_says_so_waits_for_a_limit() {
     wait_until("it is there", LONG, || ask::<bool>(&new, 0, "EXISTS large")).unwrap();
     let said = talk("cutover", "t", dir.path(), &[]);
     assert!(String::from_utf8(said.stderr).unwrap().contains("error CTL-0005: "));
-    let late = || ask::<i64>(&new, 0, "PTTL mortal") - ask::<i64>(&old, 0, "PTTL mortal");
-    assert!((900..=1100).contains(&late()), "it died with one lowered: {} ms", late());
+    let late = || ask::<i64>(&new, 0, "PEXPIRETIME mortal") - ask::<i64>(&old, 0, "PEXPIRETIME mortal");
+    assert_eq!(late(), 1000, "it died with one lowered");
     let _run = task(&old, &new.url(), dir.path()).spawn().unwrap();
-    wait_until("it has the grace", LONG, || (29_900..=30_100).contains(&late())).unwrap();
+    wait_until("it has the grace", LONG, || late() == 30_000).unwrap();
 }
