@@ -119,6 +119,9 @@ fn a_stop_while_the_target_is_silent(version: &str) {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
     assert_eq!(exit.code(), 130, "{}", exit.stderr);
     assert!(!said.done && said.words.contains("error CTL-0005: "), "{}", said.words);
+    assert!(!said.words.contains("undone"), "{}", said.words);
+    assert!(exit.stderr.contains("it is not known whether the cut-over was done"), "{}", exit.stderr);
+    assert!(!exit.stderr.contains("undone"), "{}", exit.stderr);
     let mut conn = case.old.conn().unwrap();
     conn.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(cmd("SET").arg("behind").arg(1).exec(&mut conn).is_err(), "it is refused, or waits");

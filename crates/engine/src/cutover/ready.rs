@@ -269,7 +269,7 @@ pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error, stop: &Sto
             left = format!("; {words}: look whether it does; to allow them: {}", pause.command_to_end());
         }
         run.say(StepState::Undone, words);
-    } else if run.lowered {
+    } else if run.lowered && error.kind() != ErrorKind::CutoverUnknown {
         run.say(StepState::Undone, "deadlines get the whole grace again");
     }
     let kind = match error.kind() {
@@ -279,7 +279,10 @@ pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error, stop: &Sto
     };
     let what = format!("cut over from {} to {}{left}", task.source, task.target);
     let error = Error::new(kind, what).caused_by(error);
-    tracing::warn!(error = %error, "the cut-over is undone");
+    match kind {
+        ErrorKind::CutoverUnknown => tracing::warn!(error = %error, "it is not known whether the cut-over was done"),
+        _ => tracing::warn!(error = %error, "the cut-over is undone"),
+    }
     task.stats.tell(Event::CutoverUndone(&error));
     let _ = run.events.try_send(CutoverEvent::Failed(error));
 }
