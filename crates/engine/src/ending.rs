@@ -110,13 +110,13 @@ impl Task<'_> {
         let result = match result {
             Ok(true) => {
                 ready.replicas_had(replicas.get());
-                ready.turned();
+                ready.turned(stop);
                 failpoint("turned");
                 ready.look_again(stop).await;
                 if let Some(turn) = &turn {
                     ready.settle_old_side(turn, stop).await;
                 }
-                ready.promoted();
+                ready.promoted(stop);
                 return Ok(Some(ready));
             }
             Ok(false) => Ok(()),

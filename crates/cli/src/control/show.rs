@@ -80,8 +80,14 @@ pub(super) fn replicas_behind(Replicas { connected, had_all }: Replicas) -> Stri
     }
 }
 
-/// How it stands with the old side then.
-pub(super) fn behind(unpause: &str, pause: Option<Duration>, reverse_task: Option<&str>, late_writes: u64) -> String {
+/// How it stands with the old side then. `stops`: the process was asked to.
+pub(super) fn behind(
+    unpause: &str,
+    pause: Option<Duration>,
+    reverse_task: Option<&str>,
+    late_writes: u64,
+    stops: bool,
+) -> String {
     let late = match late_writes {
         0 => String::new(),
         n => format!(
@@ -90,6 +96,10 @@ pub(super) fn behind(unpause: &str, pause: Option<Duration>, reverse_task: Optio
         ),
     };
     match (reverse_task, pause) {
+        (Some(task), _) if stops => format!(
+            "{late}The process was asked to stop: the old side follows as task {task} when that is started, with keyferry sync NEW OLD \
+             --task {task} --on-lost-backlog stop. Keep the writers away from it."
+        ),
         (Some(task), _) => format!(
             "{late}The old side follows from now on, as task {task}, in the same process. Keep the writers away from it; its clients were \
              sent away. Should that process end: keyferry sync NEW OLD --task {task} --on-lost-backlog stop"

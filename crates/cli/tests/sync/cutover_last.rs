@@ -187,6 +187,7 @@ fn a_stop_while_the_old_side_is_made_ready() {
     });
     let exit = case.run.wait_exit(LONG).unwrap();
     assert!(said.done && said.words.contains("written there 1 times"), "{}: {}", said.words, exit.stderr);
+    assert!(said.words.contains("asked to stop: the old side follows as task t-reverse when"), "{}", said.words);
     assert!(exit.stderr.contains("the old side is not ready for the way back"), "{}", exit.stderr);
 }
 

@@ -112,6 +112,8 @@ pub struct CutoverReport {
     pub source_changed: Option<String>,
     /// What the replicas of the target had in front of the last step; `None` when there were none, or it does not tell.
     pub replicas: Option<Replicas>,
+    /// The task was asked to stop meanwhile: the one in the other direction does not go on by itself.
+    pub stops: bool,
 }
 
 /// A cut-over that was asked for.

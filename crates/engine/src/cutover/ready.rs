@@ -160,7 +160,7 @@ impl Ready<'_> {
         }
     }
 
-    fn report(&self) -> CutoverReport {
+    fn report(&self, stop: &Stop<'_>) -> CutoverReport {
         CutoverReport {
             write_pause: self.run.paused_at.elapsed(),
             offset: self.offset,
@@ -169,21 +169,22 @@ impl Ready<'_> {
             late_writes: self.late_writes,
             source_changed: self.source_changed.clone(),
             replicas: self.replicas,
+            stops: stop.token.is_cancelled(),
         }
     }
 
     /// The last step is done: whoever keeps what has happened is told before anything else can go wrong.
-    pub(crate) fn turned(&self) {
-        self.task.stats.tell(Event::CutOver(&self.report()));
+    pub(crate) fn turned(&self, stop: &Stop<'_>) {
+        self.task.stats.tell(Event::CutOver(&self.report(stop)));
     }
 
     /// Nothing is left to do but to say so; by now the pause may have been longer.
-    pub(crate) fn promoted(&mut self) {
+    pub(crate) fn promoted(&mut self, stop: &Stop<'_>) {
         let words = self.replicas.map(|Replicas { connected, had_all }| {
             format!("{had_all} of {connected} replicas of the target had all that the source has written")
         });
         self.run.say(StepState::Done, words.unwrap_or_default());
-        let report = self.report();
+        let report = self.report(stop);
         tracing::info!(
             write_pause_ms = report.write_pause.as_millis() as u64,
             offset = report.offset,
