@@ -85,7 +85,15 @@ impl Task<'_> {
         let last = async {
             turn = ready.turn().await?;
             let last = Last { until, turn: turn.as_ref(), replicas: &replicas };
-            self.forget(epoch, &mut asked, Some(&last), async || ready.is_still().await, stop).await
+            let check = async || {
+                ready.is_still().await?;
+                // Its answer might not come in the time that is left.
+                match stop.token.is_cancelled() {
+                    true => Err(Error::new(ErrorKind::CutoverUndone, "cut over: the task was asked to stop")),
+                    false => Ok(()),
+                }
+            };
+            self.forget(epoch, &mut asked, Some(&last), check, stop).await
         };
         let mut result = tokio::select! {
             biased;
@@ -102,13 +110,13 @@ impl Task<'_> {
         let result = match result {
             Ok(true) => {
                 ready.replicas_had(replicas.get());
-                ready.turned();
+                ready.turned(stop);
                 failpoint("turned");
                 ready.look_again(stop).await;
                 if let Some(turn) = &turn {
                     ready.settle_old_side(turn, stop).await;
                 }
-                ready.promoted();
+                ready.promoted(stop);
                 return Ok(Some(ready));
             }
             Ok(false) => Ok(()),

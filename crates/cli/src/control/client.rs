@@ -83,10 +83,12 @@ fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
                 late_writes,
                 source_changed,
                 target_replicas,
+                stops,
             } => {
                 let text = match args.output {
                     Output::Text => {
-                        let after = show::behind(&unpause, args.source_pause.0, reverse_task.as_deref(), late_writes);
+                        let after =
+                            show::behind(&unpause, args.source_pause.0, reverse_task.as_deref(), late_writes, stops);
                         let changed =
                             source_changed.map(|what| show::source_changed(&what, offset)).unwrap_or_default();
                         let behind = target_replicas.map(show::replicas_behind).unwrap_or_default();
@@ -102,6 +104,7 @@ fn cut_over(args: &CutoverArgs) -> Result<ExitCode> {
                             late_writes,
                             source_changed,
                             target_replicas,
+                            stops,
                         };
                         serde_json::to_string(&report).unwrap_or_default()
                     }

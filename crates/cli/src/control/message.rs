@@ -96,6 +96,9 @@ pub(super) enum Reply {
         /// What the replicas of the target had in front of the last step.
         #[serde(default)]
         target_replicas: Option<Replicas>,
+        /// The process was asked to stop meanwhile.
+        #[serde(default)]
+        stops: bool,
     },
     /// For each key why it was not copied; `null`: it is on the target.
     Repaired {
@@ -131,6 +134,7 @@ pub(super) struct Report {
     pub(super) late_writes: u64,
     pub(super) source_changed: Option<String>,
     pub(super) target_replicas: Option<Replicas>,
+    pub(super) stops: bool,
 }
 
 /// What has become of a step.

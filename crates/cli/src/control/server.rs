@@ -261,6 +261,7 @@ impl Client {
                         late_writes,
                         source_changed,
                         replicas,
+                        stops,
                     } = report;
                     let (write_pause_ms, target_replicas) = (ms(write_pause), replicas.map(Into::into));
                     let reply = Reply::CutOver {
@@ -271,6 +272,7 @@ impl Client {
                         late_writes,
                         source_changed,
                         target_replicas,
+                        stops,
                     };
                     (reply, true)
                 }

@@ -60,10 +60,10 @@ pub(super) fn cut_over(write_pause_ms: u64, offset: u64) -> String {
     format!("cut over at offset {offset}, with a write pause of {write_pause_ms} ms: write to the target now.")
 }
 
-/// The source is not what was paused any more.
+/// The source is not what was paused any more, or nobody could tell.
 pub(super) fn source_changed(what: &str, offset: u64) -> String {
     format!(
-        "ATTENTION: the source has changed meanwhile: {what}. What it, or a new primary in its place, has answered behind offset \
+        "ATTENTION: the source may have changed meanwhile: {what}. What it, or a new primary in its place, has answered behind offset \
          {offset} is not on the target and may be lost: keep all writers away from it, look what it was with `keyferry \
          compare`, and carry it over.\n"
     )
@@ -80,8 +80,14 @@ pub(super) fn replicas_behind(Replicas { connected, had_all }: Replicas) -> Stri
     }
 }
 
-/// How it stands with the old side then.
-pub(super) fn behind(unpause: &str, pause: Option<Duration>, reverse_task: Option<&str>, late_writes: u64) -> String {
+/// How it stands with the old side then. `stops`: the process was asked to.
+pub(super) fn behind(
+    unpause: &str,
+    pause: Option<Duration>,
+    reverse_task: Option<&str>,
+    late_writes: u64,
+    stops: bool,
+) -> String {
     let late = match late_writes {
         0 => String::new(),
         n => format!(
@@ -90,6 +96,10 @@ pub(super) fn behind(unpause: &str, pause: Option<Duration>, reverse_task: Optio
         ),
     };
     match (reverse_task, pause) {
+        (Some(task), _) if stops => format!(
+            "{late}The process was asked to stop: the old side follows as task {task} when that is started, with keyferry sync NEW OLD \
+             --task {task} --on-lost-backlog stop. Keep the writers away from it."
+        ),
         (Some(task), _) => format!(
             "{late}The old side follows from now on, as task {task}, in the same process. Keep the writers away from it; its clients were \
              sent away. Should that process end: keyferry sync NEW OLD --task {task} --on-lost-backlog stop"

@@ -26,7 +26,9 @@ fn what_becomes_of_the_last_step() {
             scope.spawn(a_consumer_that_was_not_stopped_by_hand),
             scope.spawn(|| a_stop_while_the_target_is_silent("redis-7.2")),
             scope.spawn(|| a_stop_while_the_target_is_silent("redis-6.0")),
+            scope.spawn(a_stop_in_front_of_the_last_step),
             scope.spawn(a_stop_while_the_old_side_is_silent),
+            scope.spawn(a_stop_while_the_old_side_is_made_ready),
             scope.spawn(a_target_that_refuses_the_last_step),
             scope.spawn(a_target_that_refuses_half_of_the_last_step),
         ];
@@ -117,6 +119,9 @@ fn a_stop_while_the_target_is_silent(version: &str) {
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
     assert_eq!(exit.code(), 130, "{}", exit.stderr);
     assert!(!said.done && said.words.contains("error CTL-0005: "), "{}", said.words);
+    assert!(!said.words.contains("undone"), "{}", said.words);
+    assert!(exit.stderr.contains("it is not known whether the cut-over was done"), "{}", exit.stderr);
+    assert!(!exit.stderr.contains("undone"), "{}", exit.stderr);
     let mut conn = case.old.conn().unwrap();
     conn.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     assert!(cmd("SET").arg("behind").arg(1).exec(&mut conn).is_err(), "it is refused, or waits");
@@ -129,6 +134,19 @@ fn a_stop_while_the_target_is_silent(version: &str) {
     let gone = || ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*").is_empty();
     wait_until("the last step is done", LONG, gone).unwrap();
     differences_with_grace(&case.old, &case.new).assert_equal();
+}
+
+/// It is not begun any more: its answer might not come in time.
+fn a_stop_in_front_of_the_last_step() {
+    let mut case = Case::start("turn-marked");
+    write(&case.old, "SET before 1");
+    let said = case.cut_over(&["--reverse"], |case| case.run.signal(Signal::TERM).unwrap());
+    assert_eq!(case.run.wait_exit(LONG).unwrap().code(), 130);
+    assert!(!said.done && said.words.contains("error CTL-0004: "), "{}", said.words);
+    assert!(said.words.contains("asked to stop"), "{}", said.words);
+    assert_eq!(ask::<Vec<String>>(&case.new, 0, "KEYS __keyferry_*"), ["__keyferry_checkpoint:t"]);
+    // Nobody waits there any more.
+    write(&case.old, "SET behind 1");
 }
 
 /// The cut-over is done. Before 6.2 clients keep their connections in the pause: they are sent away in front of its end.
@@ -152,10 +170,25 @@ fn a_stop_while_the_old_side_is_silent() {
     let exit = case.run.wait_exit(LONG).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}: {}", begun.elapsed(), exit.stderr);
     assert!(said.done, "{}", said.words);
+    assert!(said.words.contains("the task had to stop before it was asked once more"), "{}", said.words);
     assert!(exit.stderr.contains("writes are allowed at the source again"), "{}", exit.stderr);
     let error = cmd("SET").arg("behind").arg(1).exec(&mut client).unwrap_err();
     assert!(error.is_io_error() || error.is_connection_dropped(), "{error}");
     write(&case.old, "SET behind 1");
+}
+
+/// What was seen until then is said, also when there is no time for all of it.
+fn a_stop_while_the_old_side_is_made_ready() {
+    let mut case = Case::start("source-released");
+    let said = case.cut_over(&["--reverse"], |case| {
+        write(&case.old, "INCR late");
+        case.new.stop_signal().unwrap();
+        case.run.signal(Signal::TERM).unwrap();
+    });
+    let exit = case.run.wait_exit(LONG).unwrap();
+    assert!(said.done && said.words.contains("written there 1 times"), "{}: {}", said.words, exit.stderr);
+    assert!(said.words.contains("asked to stop: the old side follows as task t-reverse when"), "{}", said.words);
+    assert!(exit.stderr.contains("the old side is not ready for the way back"), "{}", exit.stderr);
 }
 
 /// It has said so: writers do not wait until the pause is over.

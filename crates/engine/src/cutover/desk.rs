@@ -107,11 +107,13 @@ pub struct CutoverReport {
     pub reverse_task: Option<String>,
     /// Writes of clients to the old side behind the last step: the new side lacks them.
     pub late_writes: u64,
-    /// What was seen of the source behind the last step, when it was not what was paused any more: what it has answered
-    /// since may be lost.
+    /// What was seen of the source behind the last step, when it was not what was paused any more, or had not said so: what it
+    /// has answered since may be lost.
     pub source_changed: Option<String>,
     /// What the replicas of the target had in front of the last step; `None` when there were none, or it does not tell.
     pub replicas: Option<Replicas>,
+    /// The task was asked to stop meanwhile: the one in the other direction does not go on by itself.
+    pub stops: bool,
 }
 
 /// A cut-over that was asked for.

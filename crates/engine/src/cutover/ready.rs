@@ -1,6 +1,7 @@
 //! A cut-over whose last step is to be done, or has been, or never will.
 
 use std::{
+    cell::Cell,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -103,21 +104,21 @@ impl Ready<'_> {
 
     async fn look(&mut self, writes: bool, stop: &Stop<'_>) {
         let look = async { self.changed(&mut Connection::open(self.task.source).await?, writes).await };
-        let seen = tokio::select! {
+        let what = tokio::select! {
             biased;
-            seen = timeout(UNDO, look) => seen.ok(),
-            () = stop.lets_go() => None,
-        };
-        let what = match seen {
-            Some(Ok(None)) => return,
-            Some(Ok(Some(what))) => what,
-            Some(Err(e)) => format!("it cannot be asked ({e})"),
-            None => "it does not answer".into(),
+            seen = timeout(UNDO, look) => match seen {
+                Ok(Ok(None)) => return,
+                Ok(Ok(Some(what))) => what,
+                Ok(Err(e)) => format!("it cannot be asked ({e})"),
+                Err(_) => "it does not answer".into(),
+            },
+            // It may have had no time at all.
+            () = stop.lets_go() => "the task had to stop before it was asked once more, or had answered".into(),
         };
         tracing::warn!(
             what,
             offset = self.offset,
-            "the source is not what was paused any more: what it has answered behind this offset may be lost"
+            "the source may not be what was paused any more: what it has answered behind this offset may be lost"
         );
         self.source_changed.get_or_insert(what);
     }
@@ -130,22 +131,23 @@ impl Ready<'_> {
     /// Brings the old side to where the task in the other direction can write to it.
     pub(crate) async fn settle_old_side(&mut self, turn: &Turn, stop: &Stop<'_>) {
         let (Some(pause), Some(back)) = (&self.run.pause, &self.back) else { return };
+        let late_writes = Cell::new(0);
         let settled = tokio::select! {
             biased;
-            settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn, stop)) => settled.ok(),
+            settled = timeout(SETTLE, back.settle_old_side(self.task, pause, turn, stop, &late_writes)) => settled.ok(),
             () = stop.lets_go() => None,
         };
         let late = || Err(Error::new(ErrorKind::Timeout(Side::Source), "it has taken too long"));
+        // Also when there was no time for all of it.
+        self.late_writes = late_writes.get();
+        if self.late_writes > 0 {
+            tracing::warn!(
+                writes = self.late_writes,
+                "clients have written to the old side behind the cut-over: the new side lacks it"
+            );
+        }
         match settled.unwrap_or_else(late) {
-            Ok(writes) => {
-                if writes > 0 {
-                    tracing::warn!(
-                        writes,
-                        "clients have written to the old side behind the cut-over: the new side lacks it"
-                    );
-                }
-                (self.settled, self.late_writes) = (true, writes);
-            }
+            Ok(()) => self.settled = true,
             Err(e) => {
                 tracing::warn!(
                     error = %e,
@@ -158,7 +160,7 @@ impl Ready<'_> {
         }
     }
 
-    fn report(&self) -> CutoverReport {
+    fn report(&self, stop: &Stop<'_>) -> CutoverReport {
         CutoverReport {
             write_pause: self.run.paused_at.elapsed(),
             offset: self.offset,
@@ -167,21 +169,22 @@ impl Ready<'_> {
             late_writes: self.late_writes,
             source_changed: self.source_changed.clone(),
             replicas: self.replicas,
+            stops: stop.token.is_cancelled(),
         }
     }
 
     /// The last step is done: whoever keeps what has happened is told before anything else can go wrong.
-    pub(crate) fn turned(&self) {
-        self.task.stats.tell(Event::CutOver(&self.report()));
+    pub(crate) fn turned(&self, stop: &Stop<'_>) {
+        self.task.stats.tell(Event::CutOver(&self.report(stop)));
     }
 
     /// Nothing is left to do but to say so; by now the pause may have been longer.
-    pub(crate) fn promoted(&mut self) {
+    pub(crate) fn promoted(&mut self, stop: &Stop<'_>) {
         let words = self.replicas.map(|Replicas { connected, had_all }| {
             format!("{had_all} of {connected} replicas of the target had all that the source has written")
         });
         self.run.say(StepState::Done, words.unwrap_or_default());
-        let report = self.report();
+        let report = self.report(stop);
         tracing::info!(
             write_pause_ms = report.write_pause.as_millis() as u64,
             offset = report.offset,
@@ -267,7 +270,7 @@ pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error, stop: &Sto
             left = format!("; {words}: look whether it does; to allow them: {}", pause.command_to_end());
         }
         run.say(StepState::Undone, words);
-    } else if run.lowered {
+    } else if run.lowered && error.kind() != ErrorKind::CutoverUnknown {
         run.say(StepState::Undone, "deadlines get the whole grace again");
     }
     let kind = match error.kind() {
@@ -277,7 +280,10 @@ pub(super) async fn undo(run: &mut Run, task: Task<'_>, error: Error, stop: &Sto
     };
     let what = format!("cut over from {} to {}{left}", task.source, task.target);
     let error = Error::new(kind, what).caused_by(error);
-    tracing::warn!(error = %error, "the cut-over is undone");
+    match kind {
+        ErrorKind::CutoverUnknown => tracing::warn!(error = %error, "it is not known whether the cut-over was done"),
+        _ => tracing::warn!(error = %error, "the cut-over is undone"),
+    }
     task.stats.tell(Event::CutoverUndone(&error));
     let _ = run.events.try_send(CutoverEvent::Failed(error));
 }

@@ -16,6 +16,7 @@
 //! - The database that the stream of the target has selected at the turn is known: the mark was written there.
 
 use std::{
+    cell::Cell,
     collections::hash_map::RandomState,
     hash::{BuildHasher as _, Hasher as _},
     time::Duration,
@@ -178,17 +179,17 @@ impl WayBack {
     /// again, and lifts those of its deadlines that are near. What runs out there until it is lifted goes on the new side, too:
     /// nobody can have renewed it.
     ///
-    /// Answers how many commands came there that neither this process nor a deadline has written: a client that was sent away
-    /// and has come back. Errors: those of both sides. Then the task in the other direction does what is left of it.
+    /// `late_writes`: how many commands have come there so far that neither this process nor a deadline has written: a client that
+    /// was sent away and has come back. Errors: those of both sides. Then the task in the other direction does what is left of it.
     pub(super) async fn settle_old_side(
         &self,
         task: Task<'_>,
         pause: &Pause,
         turn: &Turn,
         stop: &Stop<'_>,
-    ) -> Result<u64> {
+        late_writes: &Cell<u64>,
+    ) -> Result<()> {
         let (replid, offset, mut db) = self.stands;
-        let mut writes = 0;
         let mut link = Attached::at(task.source, replid, offset).await?;
         pause.end_without_clients(&self.target).await?;
         failpoint("source-released");
@@ -204,7 +205,7 @@ impl WayBack {
                 if is(b"DEL") || is(b"UNLINK") || is(b"HDEL") {
                     gone.push((to, request.args().map(<[u8]>::to_vec).collect()));
                 } else if !OURS.iter().any(|name| is(name)) {
-                    writes += 1;
+                    late_writes.update(|n| n + 1);
                 }
             }
             false
@@ -216,7 +217,7 @@ impl WayBack {
             biased;
             lifted = timeout(LIFTING, lifting) => lifted.ok().transpose()?,
             () = stop.over(LIFTING_IN_STOP) => None,
-            result = link.until(&mut note) => return result.map(|_| 0),
+            result = link.until(&mut note) => return result.map(drop),
         };
         if lifted == Some(false) {
             let what = "lift the deadlines of the old side: the other task has begun already";
@@ -255,7 +256,7 @@ impl WayBack {
             ));
         }
         tracing::info!(gone = gone.len(), "what would soon run out on the old side lives longer by the grace");
-        Ok(writes)
+        Ok(())
     }
 }
 

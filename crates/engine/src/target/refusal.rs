@@ -58,10 +58,11 @@ pub(super) fn refused(conn: &Connection, name: &str, text: &[u8]) -> Error {
 }
 
 /// Whether an error in answer to a script says that the script has not come to its end: the server has not begun with it, or an
-/// error has ended it, which names the script. Whatever else stands between here and the server says something else.
+/// error has ended it, which names the script. Whatever else stands between here and the server says something else. What stands
+/// between may also ask again when the server is gone: a word that another one says, or the same one when it was started again, is
+/// not among these.
 pub(super) fn script_was_refused(text: &[u8]) -> bool {
-    const WORDS: [&[u8]; 9] =
-        [b"NOPERM", b"NOAUTH", b"OOM", b"MISCONF", b"NOREPLICAS", b"READONLY", b"MASTERDOWN", b"LOADING", b"BUSY"];
+    const WORDS: [&[u8]; 5] = [b"NOPERM", b"OOM", b"MISCONF", b"NOREPLICAS", b"BUSY"];
     let word = text.split(|&b| b == b' ').next().unwrap_or_default();
     WORDS.contains(&word) || text.windows(b"user_script".len()).any(|part| part == b"user_script")
 }
@@ -107,7 +108,17 @@ mod tests {
         ] {
             assert!(script_was_refused(text.as_bytes()), "{text}");
         }
-        for text in ["ERR upstream failure", "ERR", "", "ERR max number of clients reached", "BUSYGROUP"] {
+        for text in [
+            "ERR upstream failure",
+            "ERR",
+            "",
+            "ERR max number of clients reached",
+            "BUSYGROUP",
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "NOAUTH Authentication required.",
+            "READONLY You can't write against a read only replica.",
+        ] {
             assert!(!script_was_refused(text.as_bytes()), "{text}");
         }
     }
