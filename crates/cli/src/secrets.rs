@@ -6,15 +6,17 @@
 use std::{
     env,
     ffi::OsString,
-    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use clap::Args;
+use clap::{Args, CommandFactory as _};
 use keyferry_model::{ErrorKind, Result, ResultExt as _, Side};
 use keyferry_net::Endpoint;
 use secrecy::SecretString;
+
+use crate::args::Cli;
 
 /// The environment variable with the password of a side.
 fn variable(side: Side) -> &'static str {
@@ -26,33 +28,13 @@ fn variable(side: Side) -> &'static str {
 
 /// Replaces the process when a URL among its arguments holds a password; else returns.
 pub(crate) fn hide_from_process_list() {
-    let mut found = Vec::new();
-    let mut hidden = false;
-    let mut sides = [Side::Source, Side::Target].into_iter();
-    let args: Vec<OsString> = env::args_os()
-        .skip(1)
-        .map(|arg| {
-            if !is_url(&arg) {
-                return arg;
-            }
-            // Also a URL that has no password, or that nothing can be read from, takes its place.
-            let Some(side) = sides.next() else { return arg };
-            match arg.to_str().and_then(split) {
-                Some((url, password)) => {
-                    // What the user has set otherwise wins, as it does for a URL without a password.
-                    if env::var_os(variable(side)).is_none_or(|p| p.is_empty()) {
-                        found.push((variable(side), password));
-                    }
-                    hidden = true;
-                    url.into()
-                }
-                None => arg,
-            }
-        })
-        .collect();
-    if !hidden {
+    let given: Vec<OsString> = env::args_os().skip(1).collect();
+    let (args, mut found) = without_passwords(given.clone());
+    if args == given {
         return;
     }
+    // What the user has set otherwise wins, as it does for a URL without a password.
+    found.retain(|(variable, _)| env::var_os(variable).is_none_or(|p| p.is_empty()));
     let Ok(program) = env::current_exe() else { return };
     let name = env::args_os().next().unwrap_or_else(|| "keyferry".into());
     // Returns only when it fails; then the work goes on with the password where it was.
@@ -60,8 +42,37 @@ pub(crate) fn hide_from_process_list() {
     eprintln!("keyferry: cannot hide the password from the process list: {error}");
 }
 
-fn is_url(arg: &OsString) -> bool {
-    arg.as_bytes().windows(3).any(|w| w == b"://")
+/// The arguments with URLs that have no password, and the variables that have it instead. Which argument is a URL is said by
+/// its place alone: a pattern of keys may look like one.
+fn without_passwords(mut args: Vec<OsString>) -> (Vec<OsString>, Vec<(&'static str, String)>) {
+    let cli = Cli::command();
+    let command = args.first().and_then(|name| cli.find_subcommand(name));
+    let takes_value = |name: &str| {
+        let mut options = command.into_iter().flat_map(clap::Command::get_arguments);
+        options.any(|option| option.get_long() == Some(name) && option.get_action().takes_values())
+    };
+    let mut sides = [Side::Source, Side::Target].into_iter();
+    let mut found = Vec::new();
+    let (mut is_value, mut only_places) = (false, false);
+    for arg in args.iter_mut().skip(1) {
+        let text = arg.to_str().unwrap_or_default();
+        if std::mem::take(&mut is_value) {
+            continue;
+        }
+        if let Some(option) = text.strip_prefix('-').filter(|_| !only_places) {
+            only_places = option == "-";
+            is_value = option.strip_prefix('-').is_some_and(takes_value);
+            continue;
+        }
+        // Also what has no password, or that nothing can be read from, takes its place.
+        let side = sides.next();
+        if let Some((url, password)) = split(text) {
+            // One too many is no side, and an error that is shown.
+            found.extend(side.map(|side| (variable(side), password)));
+            *arg = url.into();
+        }
+    }
+    (args, found)
 }
 
 /// `scheme://user:password@rest` without and with only the password, which is percent-decoded. Without a user the
@@ -130,5 +141,43 @@ mod tests {
         assert_eq!(split("redis://h:1"), None);
         assert_eq!(split("redis://user@h:1"), None);
         assert_eq!(split("redis://user:@h:1"), None);
+    }
+
+    /// The password of one server never goes to the other one.
+    #[test]
+    fn urls_are_known_by_their_place() {
+        let split = |line: &str| {
+            let (args, found) = without_passwords(line.split(' ').map(OsString::from).collect());
+            let line = args.iter().map(|arg| arg.to_str().unwrap()).collect::<Vec<_>>().join(" ");
+            (line, found.into_iter().map(|(variable, password)| format!("{variable}={password}")).collect::<Vec<_>>())
+        };
+        let (source, target) = ("KEYFERRY_SOURCE_PASSWORD=a", "KEYFERRY_TARGET_PASSWORD=b");
+        for (given, left, found) in [
+            ("sync redis://:a@s redis://u:b@t", "sync redis://s redis://u@t", &[source, target][..]),
+            ("sync redis://s redis://:b@t", "sync redis://s redis://t", &[target]),
+            // A file has no password, and is the source all the same.
+            ("sync file:/d.rdb redis://:b@t", "sync file:/d.rdb redis://t", &[target]),
+            // What is like a URL, where none is.
+            (
+                "sync --key http://* redis://:a@s redis://:b@t",
+                "sync --key http://* redis://s redis://t",
+                &[source, target],
+            ),
+            (
+                "check --key=http://* --full-only redis://:a@s -- redis://:b@t",
+                "check --key=http://* --full-only redis://s -- redis://t",
+                &[source, target],
+            ),
+            ("compare redis://:a@s --repair redis://:b@t", "compare redis://s --repair redis://t", &[source, target]),
+            (
+                "compare redis://:a@s redis://:b@t redis://:c@u",
+                "compare redis://s redis://t redis://u",
+                &[source, target],
+            ),
+            ("report --task redis://:a@s", "report --task redis://:a@s", &[]),
+        ] {
+            assert_eq!(split(given), (left.to_owned(), found.iter().map(ToString::to_string).collect()), "{given}");
+        }
+        assert_eq!(without_passwords(Vec::new()), (Vec::new(), Vec::new()));
     }
 }
