@@ -167,8 +167,10 @@ impl Apply<'_> {
 
     /// The target may refuse it and the task goes on: it may be another server by now than the one that was asked what it reads.
     fn make_a_try(&mut self, place: u32, from: usize) {
-        if self.only_command(from).is_some_and(|name| matches!(name.as_str(), "RESTORE" | "DEL")) {
-            self.batch.try_last(place, self.restore.server.flavor == Flavor::Other);
+        let tells = self.restore.server.flavor == Flavor::Other;
+        match self.only_command(from) {
+            Some(_) => self.batch.try_last(place, tells),
+            None => self.batch.try_build(place, from, &self.restore.place, tells),
         }
     }
 
