@@ -16,13 +16,13 @@ use keyferry_model::{Error, ErrorKind, Result};
 
 use crate::{
     asker::Answer,
-    check::{Checker, read_type},
+    check::{Checker, places, read_type},
     deadline::Deadline,
     flat::{elements, scanned},
     outcome::Stats,
     pair::{Dbs, Half, Link, Pair},
     rate::Rate,
-    rounds::{Place, settle},
+    rounds::{LONG, Place, settle},
     side::Side,
     store::{Run, Store},
     walk::Keys,
@@ -159,10 +159,9 @@ pub(crate) async fn all(
                 reasons.into_iter().enumerate().filter_map(|(at, reason)| Some((at, reason?))).collect()
             }
         };
-        let mut found = settle(&mut checker, pair, db, &keys, true).await?;
-        let mut differing: Vec<usize> = found.iter().map(|found| found.at).collect();
-        differing.dedup();
-        reached.repaired += (keys.len() - differing.len()) as u64;
+        let mut found = settle(&mut checker, pair, db, &keys, LONG).await?;
+        let differing = places(&found).len();
+        reached.repaired += (keys.len() - differing) as u64;
         for one in &mut found {
             if let Some((_, reason)) = reasons.iter().find(|(at, _)| *at == one.at) {
                 let before = if one.detail.is_empty() { "" } else { "; " };
@@ -170,7 +169,7 @@ pub(crate) async fn all(
             }
         }
         store.replace(run.id, db, keys.on_source(), &found, run.round)?;
-        stats.set_differing(store.differing_keys(run.id)?);
+        stats.looked_again(keys.len() as u64, differing as u64);
         reached.place.move_to(db, keys.get(keys.len() - 1).source);
     }
 }

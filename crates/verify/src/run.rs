@@ -137,6 +137,7 @@ async fn look_again(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, 
     while run.round < pair.spec.rounds && store.differing_keys(run.id)? > 0 {
         run.round += 1;
         stats.set_stage(Stage::Rounds, run.round);
+        stats.set_differing(store.differing_keys(run.id)?);
         sleep(pair.spec.interval).await;
         one_round(pair, store, stats, rate, run).await?;
         store.set_round(run.id, run.round)?;
