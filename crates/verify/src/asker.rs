@@ -173,7 +173,9 @@ impl Asker {
             return Err(match text.starts_with(b"ERR DB index") || text.starts_with(b"ERR invalid DB") {
                 true => {
                     let what = format!("select database {db} of the {} {}: it has fewer", self.side(), self.endpoint);
-                    Error::new(ErrorKind::NoSuchDatabase, what)
+                    let kind =
+                        if self.side() == Side::Source { ErrorKind::BadObjects } else { ErrorKind::NoSuchDatabase };
+                    Error::new(kind, what)
                 }
                 false => self.refused("SELECT", text),
             });

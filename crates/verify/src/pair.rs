@@ -43,6 +43,17 @@ impl<'a> Pair<'a> {
         all
     }
 
+    /// Whether both sides are the same databases of one server, under the same names.
+    pub(crate) fn is_one(&self) -> bool {
+        let same = !self.source.run_id.is_empty() && self.source.run_id == self.target.run_id;
+        same && self.spec.objects.is_whole() && self.databases().iter().all(|dbs| dbs.source == dbs.target)
+    }
+
+    /// Whether the source had keys in the databases that are compared.
+    pub(crate) fn source_has_keys(&self) -> bool {
+        self.databases().iter().any(|dbs| self.source.keys(dbs.source).0 > 0)
+    }
+
     /// A database of the source that is compared, with the one of the target that belongs to it.
     pub(crate) fn dbs(&self, source: u32) -> Dbs {
         Dbs { source, target: self.spec.objects.database(source).unwrap_or(source) }

@@ -33,6 +33,9 @@ pub async fn run(
 ) -> Result<Outcome> {
     let rate = Rate::new(spec.rate);
     let pair = meet(source, target, spec).await?;
+    if pair.is_one() {
+        tracing::warn!("both URLs lead to the same data: that it is equal to itself says nothing");
+    }
     if spec.repair {
         repair::way(&pair, copier).await?;
     }
@@ -48,6 +51,9 @@ pub async fn run(
     }
     let (keys, counts) = (store.walked(run.id, Which::Source.name())?, store.counts(run.id)?);
     let outcome = Outcome { keys, counts, rounds, repaired };
+    if keys == 0 && pair.source_has_keys() {
+        tracing::warn!("no key of the source is chosen, though it has some: nothing was compared");
+    }
     store.finish(run.id, &outcome)?;
     Ok(outcome)
 }

@@ -9,6 +9,7 @@ mod many;
 mod objects;
 mod repair;
 mod resume;
+mod said;
 mod speed;
 mod through;
 
