@@ -49,6 +49,11 @@ impl<'a> Pair<'a> {
         same && self.spec.objects.is_whole() && self.databases().iter().all(|dbs| dbs.source == dbs.target)
     }
 
+    /// Whether both servers are those of `before`, and were not started again.
+    pub(crate) fn is_as_started(&self, before: &Self) -> bool {
+        self.source.run_id == before.source.run_id && self.target.run_id == before.target.run_id
+    }
+
     /// Whether the source had keys in the databases that are compared.
     pub(crate) fn source_has_keys(&self) -> bool {
         self.databases().iter().any(|dbs| self.source.keys(dbs.source).0 > 0)

@@ -40,17 +40,23 @@ pub async fn run(
         repair::way(&pair, copier).await?;
     }
     let mut run = store.begin(&source.to_string(), &target.to_string(), &spec.fingerprint())?;
-    let pair = walks(pair, store, stats, &rate, &run).await?;
-    if run.round == 1 {
+    let mut pair = pair;
+    loop {
+        pair = walks(pair, store, stats, &rate, &run).await?;
+        // One that was begun anew is in its first round again.
+        run.round = store.round(run.id)?;
         stats.set_differing(store.differing_keys(run.id)?);
+        match look_again(&pair, store, stats, &rate, &mut run).await? {
+            None => break,
+            Some(other) => pair = other,
+        }
     }
-    let rounds = look_again(&pair, store, stats, &rate, &mut run).await?;
     let mut repaired = 0;
     if spec.repair && store.differing_keys(run.id)? > 0 {
         repaired = repair(&pair, copier, store, stats, &rate, &run).await?;
     }
     let (keys, counts) = (store.walked(run.id, Which::Source.name())?, store.counts(run.id)?);
-    let outcome = Outcome { keys, counts, rounds, repaired };
+    let outcome = Outcome { keys, counts, rounds: run.round, repaired };
     if keys == 0 && pair.source_has_keys() {
         tracing::warn!("no key of the source is chosen, though it has some: nothing was compared");
     }
@@ -138,28 +144,49 @@ async fn target_has_no_more(pair: &Pair<'_>, databases: &[Dbs], store: &Store, r
     Ok(true)
 }
 
-/// The other rounds; gives the number of the last one.
-async fn look_again(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &mut Run) -> Result<u32> {
+/// The other rounds; gives what the sides are now where one was started again: then nothing is known of what was equal.
+async fn look_again<'a>(
+    pair: &Pair<'a>,
+    store: &Store,
+    stats: &Stats,
+    rate: &Rate,
+    run: &mut Run,
+) -> Result<Option<Pair<'a>>> {
     while run.round < pair.spec.rounds && store.differing_keys(run.id)? > 0 {
         run.round += 1;
         stats.set_stage(Stage::Rounds, run.round);
         stats.set_differing(store.differing_keys(run.id)?);
         sleep(pair.spec.interval).await;
-        one_round(pair, store, stats, rate, run).await?;
+        if let Some(other) = one_round(pair, store, stats, rate, run).await? {
+            tracing::warn!("a side was started again: the comparison begins anew");
+            return Ok(Some(other));
+        }
         store.set_round(run.id, run.round)?;
     }
-    Ok(run.round)
+    Ok(None)
 }
 
-async fn one_round(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &Run) -> Result<()> {
+/// Gives what the sides are now where one is not what it was.
+async fn one_round<'a>(
+    pair: &Pair<'a>,
+    store: &Store,
+    stats: &Stats,
+    rate: &Rate,
+    run: &Run,
+) -> Result<Option<Pair<'a>>> {
     let (mut patience, mut place) = (Patience::default(), Place::default());
     let last = run.round >= pair.spec.rounds;
-    let mut met = None;
     loop {
-        let pair = met.as_ref().unwrap_or(pair);
-        match rounds::round(pair, store, stats, rate, run, last, &mut place).await {
-            Ok(()) => return Ok(()),
-            Err(e) => met = Some(meet_again(pair, &mut patience, e).await?),
+        let round = async {
+            let now = meet(&pair.source.endpoint, &pair.target.endpoint, pair.spec).await?;
+            if !now.is_as_started(pair) {
+                return Ok(Some(now));
+            }
+            rounds::round(&now, store, stats, rate, run, last, &mut place).await.map(|()| None)
+        };
+        match round.await {
+            Ok(other) => return Ok(other),
+            Err(e) => patience.again(e).await?,
         }
     }
 }
