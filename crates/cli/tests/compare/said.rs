@@ -33,6 +33,20 @@ fn a_database_that_a_side_does_not_have() {
     compare(&source, &target, &["--db", "1:999"]).assert_error("TGT-0019");
 }
 
+/// A comparison needs other rights than a task, for which the remedy is.
+#[test]
+fn which_rights_are_missing() {
+    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.0").unwrap());
+    run(&source, 0, &["SET a 1", "SET b 1", "ACL SETUSER few on >secret ~a* +ping +info +select"]);
+    let url = source.url().replace("redis://", "redis://few:secret@");
+    for rights in ["+ping", "+@read +time"] {
+        run(&source, 0, &[&format!("ACL SETUSER few {rights}")]);
+        let done = done(command(&url, &target.url()));
+        done.assert_error("SRC-0007");
+        assert!(done.stderr.contains("+@read +info +select +time +ping"), "{done:?}");
+    }
+}
+
 /// A reader of stdout that goes is no error; a disk that is full is one.
 #[test]
 fn a_check_whose_reader_goes() {
