@@ -24,7 +24,8 @@ fn a_comparison_that_is_killed() {
 }
 
 fn asked_and_gone(place: &str) {
-    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.0").unwrap());
+    // The list is built there by commands.
+    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-6.2").unwrap());
     let state = tempfile::tempdir().unwrap();
     let sync =
         sync(&source, &target, state.path()).env("KEYFERRY_FAILPOINT", format!("{place}:1:stop")).spawn().unwrap();
