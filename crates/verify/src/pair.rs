@@ -1,12 +1,12 @@
 //! Both sides together: what they are, and a connection to each that is asked at the same time.
 
 use keyferry_keyspace::Kind;
-use keyferry_model::Result;
+use keyferry_model::{Error, ErrorKind, Result, Side as Which};
 
 use crate::{
-    asker::{Answers, Asker, Batch},
+    asker::{Answer, Answers, Asker, Batch},
     deadline::Rules,
-    side::Side,
+    side::{Side, Start},
     spec::Spec,
     walk::Key,
 };
@@ -45,13 +45,42 @@ impl<'a> Pair<'a> {
 
     /// Whether both sides are the same databases of one server, under the same names.
     pub(crate) fn is_one(&self) -> bool {
-        let same = !self.source.run_id.is_empty() && self.source.run_id == self.target.run_id;
+        let (source, target) = (&self.source.start.run_id, &self.target.start.run_id);
+        let same = !source.is_empty() && source == target;
         same && self.spec.objects.is_whole() && self.databases().iter().all(|dbs| dbs.source == dbs.target)
     }
 
-    /// Whether both servers are those of `before`, and were not started again.
-    pub(crate) fn is_as_started(&self, before: &Self) -> bool {
-        self.source.run_id == before.source.run_id && self.target.run_id == before.target.run_id
+    /// The side whose server is another one than in `before`, or was started again.
+    pub(crate) fn started_again(&self, before: &Self) -> Option<Which> {
+        before.other_start(&self.source.start, &self.target.start)
+    }
+
+    /// A side of which nobody knows whether it was started again.
+    pub(crate) fn hides_starts(&self) -> Option<Which> {
+        match (self.source.start.is_told(), self.target.start.is_told()) {
+            (false, _) => Some(Which::Source),
+            (true, false) => Some(Which::Target),
+            (true, true) => None,
+        }
+    }
+
+    fn other_start(&self, source: &Start, target: &Start) -> Option<Which> {
+        match (source.is(&self.source.start), target.is(&self.target.start)) {
+            (false, _) => Some(Which::Source),
+            (true, false) => Some(Which::Target),
+            (true, true) => None,
+        }
+    }
+
+    /// Why nothing more is repaired when a side was started again: what it has now is not what was compared.
+    pub(crate) fn refused(&self, which: Which) -> Error {
+        let side = if which == Which::Source { &self.source } else { &self.target };
+        let what = format!(
+            "repair the target {}: the {which} {} was started again, or is another server now; see that it has its data, \
+             then compare again",
+            self.target.endpoint, side.endpoint
+        );
+        Error::new(ErrorKind::RepairRefused, what)
     }
 
     /// Whether the source had keys in the databases that are compared.
@@ -111,9 +140,31 @@ impl Half {
     pub(crate) async fn select(&mut self, db: u32) -> Result<()> {
         self.asker.select(db, &mut self.answers).await
     }
+
+    /// Which start of a server has answered INFO.
+    fn start(&mut self) -> Result<Start> {
+        match self.answers.next() {
+            Answer::Bytes(text) => Ok(Start::read(text)),
+            Answer::Error(text) => Err(self.asker.refused("INFO", text)),
+            _ => Err(self.asker.unexpected("INFO")),
+        }
+    }
 }
 
 impl Link {
+    /// Looks whether these connections lead to the servers that were met.
+    ///
+    /// Errors: `RepairRefused` when they do not.
+    pub(crate) async fn must_lead_to(&mut self, pair: &Pair<'_>) -> Result<()> {
+        self.source.batch.push(&[b"INFO", b"server"]);
+        self.target.batch.push(&[b"INFO", b"server"]);
+        self.ask().await?;
+        match pair.other_start(&self.source.start()?, &self.target.start()?) {
+            Some(which) => Err(pair.refused(which)),
+            None => Ok(()),
+        }
+    }
+
     /// Sends both batches at the same time and empties them.
     pub(crate) async fn ask(&mut self) -> Result<()> {
         tokio::try_join!(self.source.ask(), self.target.ask()).map(|_| ())

@@ -131,6 +131,8 @@ pub(crate) struct Reached {
 }
 
 /// Repairs all that differs and compares it again, from where it has come on.
+///
+/// Errors: those of the connections and the store, `RepairRefused`, `TargetReplica`, `TargetFull`.
 pub(crate) async fn all(
     pair: &Pair<'_>,
     way: Way<'_>,
@@ -144,6 +146,8 @@ pub(crate) async fn all(
     let mut checker = Checker::open(pair).await?;
     let mut looks = if matches!(way, Way::Directly) { Some(Looks::begin(pair).await?) } else { None };
     loop {
+        // One that has come back empty would have all keys removed.
+        link.must_lead_to(pair).await?;
         if let Some(looks) = &mut looks {
             looks.again(pair).await?;
         }

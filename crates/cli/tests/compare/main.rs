@@ -8,6 +8,7 @@ mod live;
 mod many;
 mod objects;
 mod repair;
+mod restarts;
 mod resume;
 mod said;
 mod speed;

@@ -116,6 +116,18 @@ impl Store {
             .map_err(failed)
     }
 
+    /// All begins anew: forgets what was found, and how far that was.
+    pub(crate) fn forget(&self, run: i64) -> Result<()> {
+        let forget = || {
+            let tx = self.db.unchecked_transaction()?;
+            tx.execute("DELETE FROM difference WHERE run = ?1", [run])?;
+            tx.execute("DELETE FROM position WHERE run = ?1", [run])?;
+            tx.execute("UPDATE run SET round = 1 WHERE id = ?1", [run])?;
+            tx.commit()
+        };
+        forget().map_err(failed)
+    }
+
     /// A walk begins, perhaps anew: what an earlier one has found is forgotten, and how often that was looked at. Behind the source's own walk comes that of the
     /// target, also again.
     pub(crate) fn begin_walk(&self, run: i64, at: &Position) -> Result<()> {
