@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, CommandFactory as _, Parser as _};
 use keyferry_model::{ErrorKind, Result, ResultExt as _, Side};
 use keyferry_net::Endpoint;
 use secrecy::SecretString;
@@ -55,7 +55,8 @@ fn without_passwords(mut args: Vec<OsString>) -> (Vec<OsString>, Vec<(&'static s
     let mut found = Vec::new();
     let (mut is_value, mut only_places) = (false, false);
     for arg in args.iter_mut().skip(1) {
-        let text = arg.to_str().unwrap_or_default();
+        // Also what is not UTF-8 is an option or its value.
+        let text = arg.to_string_lossy();
         if std::mem::take(&mut is_value) {
             continue;
         }
@@ -66,13 +67,40 @@ fn without_passwords(mut args: Vec<OsString>) -> (Vec<OsString>, Vec<(&'static s
         }
         // Also what has no password, or that nothing can be read from, takes its place.
         let side = sides.next();
-        if let Some((url, password)) = split(text) {
+        if let Some((url, password)) = arg.to_str().and_then(split) {
             // One too many is no side, and an error that is shown.
             found.extend(side.map(|side| (variable(side), password)));
             *arg = url.into();
         }
     }
     (args, found)
+}
+
+/// The command line; where it cannot be read, the process ends with what is wrong, in which no password stands.
+pub(crate) fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        let said = error.render().to_string();
+        let given: Vec<OsString> = env::args_os().skip(1).collect();
+        let shown = masked(said.clone(), &given);
+        if shown == said {
+            error.exit();
+        }
+        eprint!("{shown}");
+        std::process::exit(error.exit_code())
+    })
+}
+
+/// A text without the passwords of what is like a URL among these arguments, wherever it stands, also where it is none.
+fn masked(mut text: String, args: &[OsString]) -> String {
+    for arg in args {
+        let arg = arg.to_string_lossy();
+        let Some((_, rest)) = arg.split_once("://") else { continue };
+        let Some((user, _)) = rest.rsplit_once('@') else { continue };
+        if let Some((_, password)) = user.split_once(':').filter(|(_, password)| !password.is_empty()) {
+            text = text.replace(&format!(":{password}@"), ":***@");
+        }
+    }
+    text
 }
 
 /// `scheme://user:password@rest` without and with only the password, which is percent-decoded. Without a user the
@@ -131,6 +159,8 @@ fn password(side: Side, file: Option<&Path>) -> Result<Option<SecretString>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     #[test]
@@ -179,5 +209,33 @@ mod tests {
             assert_eq!(split(given), (left.to_owned(), found.iter().map(ToString::to_string).collect()), "{given}");
         }
         assert_eq!(without_passwords(Vec::new()), (Vec::new(), Vec::new()));
+        // What is not UTF-8 is what its place says, too.
+        for (arg, found) in [
+            (&b"--key=\xff"[..], &[source, target][..]),
+            (b"--key=http://:c@\xff", &[source, target]),
+            (b"file:/\xff", &["KEYFERRY_TARGET_PASSWORD=a"]),
+        ] {
+            let arg = OsString::from_vec(arg.to_vec());
+            let line = [OsString::from("sync"), arg.clone(), "redis://:a@s".into(), "redis://:b@t".into()];
+            let (args, of) = without_passwords(line.to_vec());
+            let of: Vec<String> = of.into_iter().map(|(variable, password)| format!("{variable}={password}")).collect();
+            assert_eq!(
+                (args[1..3].to_vec(), of),
+                (vec![arg, "redis://s".into()], found.iter().map(ToString::to_string).collect())
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_passwords() {
+        for (arg, said, masked_as) in [
+            ("redis://:secret@old", "'redis://:secret@old'", "'redis://:***@old'"),
+            ("redis://u:se:c@r/et@old", "a 'redis://u:se:c@r/et@old' b", "a 'redis://u:***@old' b"),
+            ("--type=redis://:secret@old", "'redis://:secret@old'", "'redis://:***@old'"),
+            ("redis://old", "'redis://old'", "'redis://old'"),
+            ("redis://:@old", "'redis://:@old'", "'redis://:@old'"),
+        ] {
+            assert_eq!(masked(said.into(), &[arg.into()]), masked_as);
+        }
     }
 }

@@ -70,14 +70,18 @@ fn each_side_has_its_own() {
         assert!(output.status.success() && !said.contains(SECRET) && !said.contains(OTHER), "{args:?}: {said}");
         assert_eq!(target.ask::<u64>(0, "GET http://a").unwrap(), 1);
     }
-    // A URL too many is shown, without what it holds.
-    let mut command = process::command(Path::new(env!("CARGO_BIN_EXE_keyferry")));
-    let output = command.args(["sync", &from, &to, &from]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(
-        output.status.code() == Some(2) && said.contains("unexpected argument") && !said.contains(SECRET),
-        "{said}"
-    );
+    // What is wrong on a command line is shown, without the passwords in it: a URL too many, no command, no value.
+    for (args, why) in [
+        (vec!["sync", &from, &to, &from], "unexpected argument"),
+        (vec![&from, &to], "unrecognized subcommand"),
+        (vec!["sync", "--on-conflict", &from, &to], "invalid value"),
+    ] {
+        let mut command = process::command(Path::new(env!("CARGO_BIN_EXE_keyferry")));
+        let output = command.args(&args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{args:?}: {said}");
+        assert!(!said.contains(SECRET) && !said.contains(OTHER), "{said}");
+    }
 }
 
 #[test]
