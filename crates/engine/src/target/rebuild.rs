@@ -35,7 +35,7 @@ const MAX_PAYLOAD: usize = (512 << 20) - 64;
 
 /// Moves what was built to its key; answers 0 when the key is there and stays. A value whose time is over while it is
 /// built is gone: that is no failure.
-pub(super) const MOVE: &[u8] = b"if redis.call('EXISTS',KEYS[1])==0 then return 1 end \
+const MOVE: &[u8] = b"if redis.call('EXISTS',KEYS[1])==0 then return 1 end \
     if ARGV[1]=='1' then redis.call('RENAME',KEYS[1],KEYS[2]) \
     elseif redis.call('RENAMENX',KEYS[1],KEYS[2])==0 then redis.call('DEL',KEYS[1]) return 0 end \
     if ARGV[2]~='0' then redis.call('PEXPIREAT',KEYS[2],ARGV[2]) end return 1";

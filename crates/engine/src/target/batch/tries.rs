@@ -25,6 +25,14 @@ const BUILD: &[u8] =
     if n<7000 then r=redis.pcall(unpack(ARGV,i+1,i+n)) else r={err='ERR too many words for a script'} end \
     if type(r)=='table' and r.err then redis.call('DEL',ARGV[1]) return r end i=i+n+1 end return 1";
 
+/// Moves what was built to its key, as is done for a value of the snapshot. Its deadline is set before: when that is refused
+/// the key stays as it was. A value whose time is over by then leaves nothing under the key.
+const MOVE: &[u8] = b"if redis.call('EXISTS',KEYS[1])==0 then return 1 end \
+    if ARGV[2]~='0' then redis.call('PEXPIREAT',KEYS[1],ARGV[2]) end \
+    if ARGV[1]~='1' and redis.call('EXISTS',KEYS[2])==1 then redis.call('DEL',KEYS[1]) return 0 end \
+    if redis.call('EXISTS',KEYS[1])==0 then redis.call('DEL',KEYS[2]) \
+    else redis.call('RENAME',KEYS[1],KEYS[2]) end return 1";
+
 /// In front of a script of two keys and two arguments to which nothing is said to be a key.
 const NO_KEYS: &[u8] = b"local KEYS,ARGV={ARGV[1],ARGV[2]},{ARGV[3],ARGV[4]} ";
 
@@ -78,12 +86,8 @@ impl Batch {
     /// `EVAL text 2 from to argument argument`
     fn try_move(&mut self, place: u32, offset: u64, request: &Request<'_>, tells: bool) {
         self.expect(What::Repair(place), offset);
-        if tells {
-            self.bytes.extend_from_slice(request.bytes());
-            return;
-        }
-        let text = [NO_KEYS, request.arg(1).unwrap_or_default()].concat();
-        let args: Vec<&[u8]> = [b"EVAL", &text[..], b"0"].into_iter().chain(request.args().skip(3)).collect();
+        let (text, count): (_, &[u8]) = if tells { (MOVE.to_vec(), b"2") } else { ([NO_KEYS, MOVE].concat(), b"0") };
+        let args: Vec<&[u8]> = [b"EVAL", &text[..], count].into_iter().chain(request.args().skip(3)).collect();
         encode::command(&mut self.bytes, &args);
     }
 }
@@ -133,7 +137,6 @@ mod tests {
     use keyferry_testkit::Server;
 
     use super::*;
-    use crate::target::rebuild::MOVE;
 
     /// What a server answers, one line for each note.
     fn answers(server: &Server, batch: &Batch) -> Vec<String> {
@@ -158,6 +161,36 @@ mod tests {
         assert_eq!(notes[..2], [What::Command, What::Select]);
         assert!(notes[2..notes.len() - 1].iter().all(|what| *what == What::Repair(3)), "{notes:?}");
         batch
+    }
+
+    /// With its deadline, or what was there stays.
+    #[test]
+    fn a_deadline_is_part_of_the_value() {
+        for name in ["redis-4.0", "redis-7.2"] {
+            let server = Server::start(name).unwrap();
+            let wrote = |deadline: &[u8], tells: bool| {
+                let _: redis::Value = server.ask(0, "SET key old").unwrap();
+                let mut batch = Batch::default();
+                batch.command(What::Command, 7, &[b"RPUSH", b"place", b"a"]);
+                batch.command(What::Command, 7, &[b"EVAL", b"", b"2", b"place", b"key", b"1", deadline]);
+                batch.try_build(0, 0, b"place", tells);
+                let said = answers(&server, &batch);
+                assert!(!server.ask::<bool>(0, "EXISTS place").unwrap(), "{name}: nothing is left over");
+                let (kind, left) = (server.ask::<String>(0, "TYPE key"), server.ask::<i64>(0, "PTTL key"));
+                (kind.unwrap(), left.unwrap(), said.into_iter().any(|line| line.starts_with('-')))
+            };
+            for tells in [false, true] {
+                assert_eq!(wrote(b"0", tells), ("list".into(), -1, false), "{name}");
+                let (kind, left, refused) = wrote(b"99999999999999", tells);
+                assert!(kind == "list" && left > 0 && !refused, "{name}: {left}");
+                assert_eq!(wrote(b"1", tells), ("none".into(), -2, false), "{name}");
+                if name == "redis-7.2" {
+                    let _: redis::Value = server.ask(0, "ACL SETUSER default -pexpireat").unwrap();
+                    assert_eq!(wrote(b"99999999999999", tells), ("string".into(), -1, true), "{name}");
+                    let _: redis::Value = server.ask(0, "ACL SETUSER default +pexpireat").unwrap();
+                }
+            }
+        }
     }
 
     #[test]
