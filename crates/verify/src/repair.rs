@@ -22,7 +22,7 @@ use crate::{
     outcome::Stats,
     pair::{Dbs, Half, Link, Pair},
     rate::Rate,
-    rounds::{LONG, Place, settle},
+    rounds::{Place, longest, settle},
     side::Side,
     store::{Run, Store},
     walk::Keys,
@@ -142,6 +142,8 @@ pub(crate) async fn all(
     run: &Run,
     reached: &mut Reached,
 ) -> Result<()> {
+    let count = rate.batch(PAGE);
+    let longest = longest(store.differing_keys(run.id)?, count);
     let mut link = pair.connect().await?;
     let mut checker = Checker::open(pair).await?;
     let mut looks = if matches!(way, Way::Directly) { Some(Looks::begin(pair).await?) } else { None };
@@ -151,7 +153,7 @@ pub(crate) async fn all(
         if let Some(looks) = &mut looks {
             looks.again(pair).await?;
         }
-        let page = store.differing(run.id, reached.place.after(), rate.batch(PAGE))?;
+        let page = store.differing(run.id, reached.place.after(), count)?;
         let Some((db, names)) = page else { return Ok(()) };
         let keys = Keys::of(names, &pair.spec.objects);
         rate.take(keys.len() as u64).await;
@@ -163,7 +165,7 @@ pub(crate) async fn all(
                 reasons.into_iter().enumerate().filter_map(|(at, reason)| Some((at, reason?))).collect()
             }
         };
-        let mut found = settle(&mut checker, pair, db, &keys, LONG).await?;
+        let mut found = settle(&mut checker, pair, rate, db, &keys, longest).await?;
         let differing = places(&found).len();
         reached.repaired += (keys.len() - differing) as u64;
         for one in &mut found {

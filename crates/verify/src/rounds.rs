@@ -23,7 +23,7 @@ const PAGE: u64 = 500;
 const READINGS: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(25);
 /// Where a reading takes long, since values are large, there are fewer.
-pub(crate) const LONG: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(1);
 /// Likewise where many keys differ: for all of them, no more than this is spent on being sure.
 const ALL: Duration = Duration::from_secs(20);
 
@@ -52,29 +52,32 @@ pub(crate) async fn round(
     place: &mut Place,
 ) -> Result<()> {
     let mut checker = Checker::open(pair).await?;
-    let longest = if last { longest(store.differing_keys(run.id)?) } else { Duration::ZERO };
+    let count = rate.batch(PAGE);
+    let longest = if last { longest(store.differing_keys(run.id)?, count) } else { Duration::ZERO };
     loop {
-        let page = store.differing(run.id, place.after(), rate.batch(PAGE))?;
+        let page = store.differing(run.id, place.after(), count)?;
         let Some((db, names)) = page else { return Ok(()) };
         let keys = Keys::of(names, &pair.spec.objects);
         rate.take(keys.len() as u64).await;
-        let found = settle(&mut checker, pair, db, &keys, longest).await?;
+        let found = settle(&mut checker, pair, rate, db, &keys, longest).await?;
         store.replace(run.id, db, keys.on_source(), &found, run.round)?;
         stats.looked_again(keys.len() as u64, places(&found).len() as u64);
         place.move_to(db, keys.get(keys.len() - 1).source);
     }
 }
 
-/// For how long the keys that are looked at at once are read in the last round.
-fn longest(differing: u64) -> Duration {
-    let pages = u32::try_from(differing.div_ceil(PAGE)).unwrap_or(u32::MAX);
+/// For how long the keys that are looked at at once, so many, are read in the last round.
+pub(crate) fn longest(differing: u64, at_once: u64) -> Duration {
+    let pages = u32::try_from(differing.div_ceil(at_once.max(1))).unwrap_or(u32::MAX);
     LONG.min(ALL / pages.max(1))
 }
 
-/// What differs of these keys; what differs in every reading for so long. Without a time they are read once.
+/// What differs of these keys; what differs in every reading for so long. Without a time they are read once, which is paid for;
+/// the other readings are paid for here.
 pub(crate) async fn settle(
     checker: &mut Checker<'_>,
     pair: &Pair<'_>,
+    rate: &Rate,
     db: u32,
     keys: &Keys,
     longest: Duration,
@@ -88,6 +91,7 @@ pub(crate) async fn settle(
             break;
         }
         sleep(PAUSE).await;
+        rate.take(places.len() as u64).await;
         found = checker.check(dbs, &keys.only(&places), false).await?;
         found.iter_mut().for_each(|found| found.at = places.get(found.at).copied().unwrap_or(found.at));
     }
@@ -100,12 +104,15 @@ mod tests {
 
     #[test]
     fn many_keys_take_no_longer_than_some() {
-        for few in [0, 1, PAGE, 20 * PAGE] {
-            assert_eq!(longest(few), LONG, "{few}");
-        }
-        for many in [21 * PAGE, 10_000_000, 1 << 50] {
-            let pages = u32::try_from(many.div_ceil(PAGE)).unwrap_or(u32::MAX);
-            assert!(longest(many) < LONG && longest(many).saturating_mul(pages) <= ALL, "{many}");
+        for at_once in [1, 100, PAGE] {
+            for few in [0, 1, at_once, 20 * at_once] {
+                assert_eq!(longest(few, at_once), LONG, "{few}");
+            }
+            for many in [21 * at_once, 10_000_000, 1 << 50] {
+                let pages = u32::try_from(many.div_ceil(at_once)).unwrap_or(u32::MAX);
+                let longest = longest(many, at_once);
+                assert!(longest < LONG && longest.saturating_mul(pages) <= ALL, "{many}");
+            }
         }
     }
 }
