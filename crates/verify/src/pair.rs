@@ -180,3 +180,42 @@ impl Link {
         self.target.batch.push_on(command, key.target, args);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use keyferry_net::Endpoint;
+    use keyferry_testkit::Server;
+
+    use super::*;
+    use crate::spec::Mode;
+
+    /// A server that is started again between the question what it is and the connection that reads its keys.
+    #[tokio::test]
+    async fn connections_that_lead_elsewhere() {
+        let spec = Spec {
+            objects: Default::default(),
+            mode: Mode::Full,
+            big_key_limit: 1,
+            sample: 0.0,
+            rounds: 1,
+            interval: Duration::ZERO,
+            ttl_tolerance: Duration::ZERO,
+            ttl_grace: Duration::ZERO,
+            rate: None,
+            repair: true,
+        };
+        let mut servers = ["redis-7.0", "redis-3.0"].map(|name| Server::start(name).unwrap());
+        for (at, said) in [(0, "the source redis://"), (1, "the target redis://")] {
+            let endpoint = |side: Which, server: &Server| Endpoint::parse(side, &server.url()).unwrap();
+            let source = Side::meet(&endpoint(Which::Source, &servers[0])).await.unwrap();
+            let target = Side::meet(&endpoint(Which::Target, &servers[1])).await.unwrap();
+            let pair = Pair::new(source, target, &spec);
+            pair.connect().await.unwrap().must_lead_to(&pair).await.unwrap();
+            servers[at].restart().unwrap();
+            let error = pair.connect().await.unwrap().must_lead_to(&pair).await.unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::RepairRefused) && error.to_string().contains(said), "{error}");
+        }
+    }
+}
