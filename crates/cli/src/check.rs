@@ -21,7 +21,7 @@ use crate::{
     chosen::ChosenArgs,
     history::{Entry, History},
     secrets::AccessArgs,
-    sync::{Source, default_task, failed, reverse_tasks, say},
+    sync::{Source, default_task, failed, reverse_tasks},
     task_lock::state_dir,
 };
 
@@ -99,10 +99,16 @@ pub(crate) fn main(args: &CheckArgs) -> ExitCode {
         Output::Text => Ok(text(&report)),
         Output::Json => serde_json::to_string(&report).map(|line| line + "\n"),
     };
-    let written = shown.map_err(io::Error::other).and_then(|text| io::stdout().lock().write_all(text.as_bytes()));
-    if let Err(e) = written {
-        say(&format!("cannot write the report: {e}"));
-        return ExitCode::FAILURE;
+    let written = shown.map_err(io::Error::other).and_then(|text| {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
+    });
+    match written {
+        // A reader that goes away does not change how the process ends.
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            return failed(&Error::new(ErrorKind::DumpFile, "write what was found").caused_by(e));
+        }
+        _ => {}
     }
     if report.ok { ExitCode::SUCCESS } else { ExitCode::from(NOT_OK) }
 }
@@ -110,7 +116,11 @@ pub(crate) fn main(args: &CheckArgs) -> ExitCode {
 fn look(args: &CheckArgs) -> Result<Report> {
     let source = Source::parse(&args.source, &args.access)?;
     if let Source::File(path) = &source {
-        File::open(path).or_err(ErrorKind::DumpFile, || format!("read the dump file {}", path.display()))?;
+        let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+            true => Err(io::ErrorKind::IsADirectory.into()),
+            false => Ok(()),
+        });
+        opened.or_err(ErrorKind::DumpFile, || format!("read the dump file {}", path.display()))?;
     }
     let target = args.access.endpoint(Side::Target, &args.target)?;
     let db = source.server().and_then(|source| source.db);

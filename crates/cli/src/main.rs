@@ -16,15 +16,13 @@ mod task_lock;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // Before anything else: a password must not stay where other users of this machine can read it.
     secrets::hide_from_process_list();
-    let cli = args::Cli::parse();
+    let cli = secrets::parse();
     match cli.command {
         args::Command::Sync(args) => sync::main(*args),
         args::Command::Check(args) => check::main(&args),

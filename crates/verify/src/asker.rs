@@ -173,7 +173,9 @@ impl Asker {
             return Err(match text.starts_with(b"ERR DB index") || text.starts_with(b"ERR invalid DB") {
                 true => {
                     let what = format!("select database {db} of the {} {}: it has fewer", self.side(), self.endpoint);
-                    Error::new(ErrorKind::NoSuchDatabase, what)
+                    let kind =
+                        if self.side() == Side::Source { ErrorKind::BadObjects } else { ErrorKind::NoSuchDatabase };
+                    Error::new(kind, what)
                 }
                 false => self.refused("SELECT", text),
             });
@@ -217,7 +219,14 @@ impl Asker {
             b"MOVED" | b"ASK" | b"CROSSSLOT" | b"CLUSTERDOWN" => ErrorKind::Cluster(side),
             _ => ErrorKind::Protocol(side),
         };
-        Error::new(kind, format!("the {side} {} answers {command} with `{}`", self.endpoint, safe_text(text)))
+        // What a task needs, which the remedy says, is something else.
+        let needs = match kind {
+            ErrorKind::Permission(_) => {
+                "; to compare takes +@read +info +select +time +ping on all keys that are compared"
+            }
+            _ => "",
+        };
+        Error::new(kind, format!("the {side} {} answers {command} with `{}`{needs}", self.endpoint, safe_text(text)))
     }
 
     /// The error for an answer of another form than the command has.

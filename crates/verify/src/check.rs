@@ -38,6 +38,14 @@ pub(crate) struct Found {
     pub(crate) detail: String,
 }
 
+/// The places at which something was found, in their order.
+pub(crate) fn places(found: &[Found]) -> Vec<usize> {
+    let mut places: Vec<usize> = found.iter().map(|found| found.at).collect();
+    places.sort_unstable();
+    places.dedup();
+    places
+}
+
 /// Compares batches on connections of its own.
 pub(crate) struct Checker<'a> {
     pair: &'a Pair<'a>,

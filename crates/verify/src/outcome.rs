@@ -76,6 +76,17 @@ impl Stats {
     pub(crate) fn set_differing(&self, keys: u64) {
         self.differing.store(keys, Relaxed);
     }
+
+    /// So many more differ: to count all anew behind each batch takes longer the more there are.
+    pub(crate) fn add_differing(&self, keys: u64) {
+        self.differing.fetch_add(keys, Relaxed);
+    }
+
+    /// Of so many that differed so many still do.
+    pub(crate) fn looked_again(&self, keys: u64, differing: u64) {
+        let less = keys.saturating_sub(differing);
+        let _ = self.differing.fetch_update(Relaxed, Relaxed, |before| Some(before.saturating_sub(less)));
+    }
 }
 
 /// How many differences of each kind there are.

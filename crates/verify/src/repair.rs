@@ -16,13 +16,13 @@ use keyferry_model::{Error, ErrorKind, Result};
 
 use crate::{
     asker::Answer,
-    check::{Checker, read_type},
+    check::{Checker, places, read_type},
     deadline::Deadline,
     flat::{elements, scanned},
     outcome::Stats,
     pair::{Dbs, Half, Link, Pair},
     rate::Rate,
-    rounds::{Place, settle},
+    rounds::{Place, longest, settle},
     side::Side,
     store::{Run, Store},
     walk::Keys,
@@ -131,6 +131,8 @@ pub(crate) struct Reached {
 }
 
 /// Repairs all that differs and compares it again, from where it has come on.
+///
+/// Errors: those of the connections and the store, `RepairRefused`, `TargetReplica`, `TargetFull`.
 pub(crate) async fn all(
     pair: &Pair<'_>,
     way: Way<'_>,
@@ -140,14 +142,18 @@ pub(crate) async fn all(
     run: &Run,
     reached: &mut Reached,
 ) -> Result<()> {
+    let count = rate.batch(PAGE);
+    let longest = longest(store.differing_keys(run.id)?, count);
     let mut link = pair.connect().await?;
     let mut checker = Checker::open(pair).await?;
     let mut looks = if matches!(way, Way::Directly) { Some(Looks::begin(pair).await?) } else { None };
     loop {
+        // One that has come back empty would have all keys removed.
+        link.must_lead_to(pair).await?;
         if let Some(looks) = &mut looks {
             looks.again(pair).await?;
         }
-        let page = store.differing(run.id, reached.place.after(), rate.batch(PAGE))?;
+        let page = store.differing(run.id, reached.place.after(), count)?;
         let Some((db, names)) = page else { return Ok(()) };
         let keys = Keys::of(names, &pair.spec.objects);
         rate.take(keys.len() as u64).await;
@@ -159,10 +165,9 @@ pub(crate) async fn all(
                 reasons.into_iter().enumerate().filter_map(|(at, reason)| Some((at, reason?))).collect()
             }
         };
-        let mut found = settle(&mut checker, pair, db, &keys, true).await?;
-        let mut differing: Vec<usize> = found.iter().map(|found| found.at).collect();
-        differing.dedup();
-        reached.repaired += (keys.len() - differing.len()) as u64;
+        let mut found = settle(&mut checker, pair, rate, db, &keys, longest).await?;
+        let differing = places(&found).len();
+        reached.repaired += (keys.len() - differing) as u64;
         for one in &mut found {
             if let Some((_, reason)) = reasons.iter().find(|(at, _)| *at == one.at) {
                 let before = if one.detail.is_empty() { "" } else { "; " };
@@ -170,7 +175,7 @@ pub(crate) async fn all(
             }
         }
         store.replace(run.id, db, keys.on_source(), &found, run.round)?;
-        stats.set_differing(store.differing_keys(run.id)?);
+        stats.looked_again(keys.len() as u64, differing as u64);
         reached.place.move_to(db, keys.get(keys.len() - 1).source);
     }
 }

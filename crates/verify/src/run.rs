@@ -1,6 +1,6 @@
 //! A comparison from its start to its end.
 
-use keyferry_model::{Error, Result, Side as Which};
+use keyferry_model::{Error, ErrorKind, Result, Side as Which};
 use keyferry_net::Endpoint;
 use tokio::time::sleep;
 
@@ -33,21 +33,33 @@ pub async fn run(
 ) -> Result<Outcome> {
     let rate = Rate::new(spec.rate);
     let pair = meet(source, target, spec).await?;
+    if pair.is_one() {
+        tracing::warn!("both URLs lead to the same data: that it is equal to itself says nothing");
+    }
     if spec.repair {
         repair::way(&pair, copier).await?;
     }
     let mut run = store.begin(&source.to_string(), &target.to_string(), &spec.fingerprint())?;
-    let pair = walks(pair, store, stats, &rate, &run).await?;
-    if run.round == 1 {
+    let (mut pair, mut anew) = (pair, Anew::default());
+    loop {
+        pair = walks(pair, store, stats, &rate, &run, &mut anew).await?;
+        // One that was begun anew is in its first round again.
+        run.round = store.round(run.id)?;
         stats.set_differing(store.differing_keys(run.id)?);
+        match look_again(&pair, store, stats, &rate, &mut run).await? {
+            None => break,
+            Some(other) => pair = anew.begin(&pair, other, store, &run)?,
+        }
     }
-    let rounds = look_again(&pair, store, stats, &rate, &mut run).await?;
     let mut repaired = 0;
     if spec.repair && store.differing_keys(run.id)? > 0 {
         repaired = repair(&pair, copier, store, stats, &rate, &run).await?;
     }
     let (keys, counts) = (store.walked(run.id, Which::Source.name())?, store.counts(run.id)?);
-    let outcome = Outcome { keys, counts, rounds, repaired };
+    let outcome = Outcome { keys, counts, rounds: run.round, repaired };
+    if keys == 0 && pair.source_has_keys() {
+        tracing::warn!("no key of the source is chosen, though it has some: nothing was compared");
+    }
     store.finish(run.id, &outcome)?;
     Ok(outcome)
 }
@@ -57,21 +69,69 @@ async fn meet<'a>(source: &Endpoint, target: &Endpoint, spec: &'a Spec) -> Resul
     Ok(Pair::new(source, target, spec))
 }
 
-/// The first round: all keys of the source, then all of the target. Gives what the sides are now, which after a lost
-/// connection may be other servers than before.
-async fn walks<'a>(mut pair: Pair<'a>, store: &Store, stats: &Stats, rate: &Rate, run: &Run) -> Result<Pair<'a>> {
+/// How often a comparison has begun anew.
+#[derive(Default)]
+struct Anew {
+    times: u32,
+}
+
+impl Anew {
+    /// A name that leads to one server after the other never comes to an end.
+    const MOST: u32 = 3;
+
+    /// Takes what the sides are now, by which the walk begins anew where one is not what it was.
+    ///
+    /// Errors: `Lost` when that is too often; `RepairRefused` with repair: nobody knows whether all is there again.
+    fn begin<'a>(&mut self, before: &Pair<'_>, now: Pair<'a>, store: &Store, run: &Run) -> Result<Pair<'a>> {
+        let Some(which) = now.started_again(before) else { return Ok(now) };
+        if now.spec.repair {
+            return Err(now.refused(which));
+        }
+        if self.times == Self::MOST {
+            let side = if which == Which::Source { &now.source } else { &now.target };
+            let what = format!(
+                "compare the {which} {}: it was started again, or is another server, {} times since the comparison began",
+                side.endpoint,
+                self.times + 1
+            );
+            return Err(Error::new(ErrorKind::Lost(which), what));
+        }
+        self.times += 1;
+        store.forget(run.id)?;
+        tracing::warn!("the {which} was started again, or is another server now: the comparison begins anew");
+        Ok(now)
+    }
+}
+
+/// The first round: all keys of the source, then all of the target. Gives what the sides are now, which may be other servers
+/// than before.
+async fn walks<'a>(
+    mut pair: Pair<'a>,
+    store: &Store,
+    stats: &Stats,
+    rate: &Rate,
+    run: &Run,
+    anew: &mut Anew,
+) -> Result<Pair<'a>> {
     let mut patience = Patience::default();
     loop {
         let before = position(store, run)?;
-        match walk_all(&pair, store, stats, rate, run).await {
-            Ok(()) => return Ok(pair),
+        let walked = async {
+            walk_all(&pair, store, stats, rate, run).await?;
+            // Where nothing differs nobody looks again.
+            meet(&pair.source.endpoint, &pair.target.endpoint, pair.spec).await
+        };
+        let now = match walked.await {
+            Ok(now) if now.started_again(&pair).is_none() => return Ok(pair),
+            Ok(now) => now,
             Err(e) => {
                 if position(store, run)? > before {
                     patience.rewarded();
                 }
-                pair = meet_again(&pair, &mut patience, e).await?;
+                meet_again(&pair, &mut patience, e).await?
             }
-        }
+        };
+        pair = anew.begin(&pair, now, store, run)?;
     }
 }
 
@@ -132,32 +192,56 @@ async fn target_has_no_more(pair: &Pair<'_>, databases: &[Dbs], store: &Store, r
     Ok(true)
 }
 
-/// The other rounds; gives the number of the last one.
-async fn look_again(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &mut Run) -> Result<u32> {
+/// The other rounds; gives what the sides are now where one was started again: then nothing is known of what was equal.
+async fn look_again<'a>(
+    pair: &Pair<'a>,
+    store: &Store,
+    stats: &Stats,
+    rate: &Rate,
+    run: &mut Run,
+) -> Result<Option<Pair<'a>>> {
     while run.round < pair.spec.rounds && store.differing_keys(run.id)? > 0 {
         run.round += 1;
         stats.set_stage(Stage::Rounds, run.round);
+        stats.set_differing(store.differing_keys(run.id)?);
         sleep(pair.spec.interval).await;
-        one_round(pair, store, stats, rate, run).await?;
+        if let Some(other) = one_round(pair, store, stats, rate, run).await? {
+            return Ok(Some(other));
+        }
         store.set_round(run.id, run.round)?;
     }
-    Ok(run.round)
+    Ok(None)
 }
 
-async fn one_round(pair: &Pair<'_>, store: &Store, stats: &Stats, rate: &Rate, run: &Run) -> Result<()> {
+/// Gives what the sides are now where one is not what it was.
+async fn one_round<'a>(
+    pair: &Pair<'a>,
+    store: &Store,
+    stats: &Stats,
+    rate: &Rate,
+    run: &Run,
+) -> Result<Option<Pair<'a>>> {
     let (mut patience, mut place) = (Patience::default(), Place::default());
     let last = run.round >= pair.spec.rounds;
-    let mut met = None;
     loop {
-        let pair = met.as_ref().unwrap_or(pair);
-        match rounds::round(pair, store, stats, rate, run, last, &mut place).await {
-            Ok(()) => return Ok(()),
-            Err(e) => met = Some(meet_again(pair, &mut patience, e).await?),
+        let round = async {
+            let now = meet(&pair.source.endpoint, &pair.target.endpoint, pair.spec).await?;
+            if now.started_again(pair).is_some() {
+                return Ok(Some(now));
+            }
+            rounds::round(&now, store, stats, rate, run, last, &mut place).await.map(|()| None)
+        };
+        match round.await {
+            Ok(other) => return Ok(other),
+            Err(e) => patience.again(e).await?,
         }
     }
 }
 
 /// Repairs what is left; gives how many keys are equal now that were not.
+///
+/// Errors: those of [`repair::all`]; `RepairRefused` also when a side was started again, or a connection was lost and nobody
+/// knows.
 async fn repair(
     pair: &Pair<'_>,
     copier: Option<&dyn Copier>,
@@ -174,7 +258,13 @@ async fn repair(
         let pair = met.as_ref().unwrap_or(pair);
         match repair::all(pair, way, store, stats, rate, run, &mut reached).await {
             Ok(()) => return Ok(reached.repaired),
-            Err(e) => met = Some(meet_again(pair, &mut patience, e).await?),
+            Err(e) => {
+                let now = meet_again(pair, &mut patience, e).await?;
+                if let Some(which) = now.started_again(pair).or_else(|| now.hides_starts()) {
+                    return Err(now.refused(which));
+                }
+                met = Some(now);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use keyferry_keyspace::{
 };
 use keyferry_model::{Error, ErrorKind, Result};
 use keyferry_net::{Connection, Endpoint};
+use tokio::time::Instant;
 
 use crate::{
     asker::{Answer, Answers, Asker, Batch},
@@ -17,8 +18,8 @@ use crate::{
 pub(crate) struct Side {
     pub(crate) endpoint: Endpoint,
     pub(crate) version: ServerVersion,
-    /// Changes with each start of the server; cursors of another start mean nothing.
-    pub(crate) run_id: String,
+    /// Cursors of another one mean nothing.
+    pub(crate) start: Start,
     pub(crate) databases: Vec<DbKeys>,
     /// Whether it tells when fields of hashes expire.
     pub(crate) tells_fields: bool,
@@ -51,7 +52,7 @@ impl Side {
         Ok(Self {
             endpoint: endpoint.clone(),
             version,
-            run_id: info::field(text, "run_id").unwrap_or_default().to_owned(),
+            start: Start::read(text),
             databases: info::keyspace(text).collect(),
             tells_fields,
             written: field("rdb_changes_since_last_save").zip(field("rdb_last_save_time")),
@@ -60,7 +61,7 @@ impl Side {
 
     /// Whether nothing was written between then and `later`, as far as the server's own count tells.
     pub(crate) fn is_unchanged(&self, later: &Self) -> bool {
-        self.run_id == later.run_id && self.written.is_some() && self.written == later.written
+        later.start.is(&self.start) && self.written.is_some() && self.written == later.written
     }
 
     /// Keys of a database, and those among them that expire.
@@ -98,9 +99,74 @@ impl Side {
     }
 }
 
+/// Which start of a server it is.
+#[derive(Clone)]
+pub(crate) struct Start {
+    /// Changes with each start. Empty where the server does not tell.
+    pub(crate) run_id: String,
+    /// When it was asked, and for how many seconds it had been up.
+    up: Option<(Instant, u64)>,
+}
+
+impl Start {
+    /// Seconds by which two clocks may go apart meanwhile.
+    const APART: u64 = 5;
+
+    /// From the reply of INFO.
+    pub(crate) fn read(info: &[u8]) -> Self {
+        let up = info::field(info, "uptime_in_seconds").and_then(|seconds| seconds.parse().ok());
+        Self {
+            run_id: info::field(info, "run_id").unwrap_or_default().to_owned(),
+            up: up.map(|seconds| (Instant::now(), seconds)),
+        }
+    }
+
+    /// Whether it is still the one of `before`, as far as the server tells.
+    pub(crate) fn is(&self, before: &Self) -> bool {
+        let (Some((then, before_s)), Some((now, up_s)), true) = (before.up, self.up, self.run_id.is_empty()) else {
+            return self.run_id == before.run_id;
+        };
+        before.run_id.is_empty() && up_s + Self::APART >= before_s + now.duration_since(then).as_secs()
+    }
+
+    /// Whether another start can be told from this one.
+    pub(crate) fn is_told(&self) -> bool {
+        !self.run_id.is_empty() || self.up.is_some()
+    }
+}
+
 /// Milliseconds since 1970 in the reply of TIME.
 pub(crate) fn time(raw: &[u8]) -> Option<i64> {
     let mut parts = crate::flat::elements(raw).map(|part| std::str::from_utf8(part?).ok()?.parse::<i64>().ok());
     let (seconds, micros) = (parts.next()??, parts.next()??);
     seconds.checked_mul(1000)?.checked_add(micros / 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn another_start() {
+        let start = |info: &str| Start::read(info.as_bytes());
+        let (named, up) = (start("run_id:a\r\nuptime_in_seconds:900\r\n"), start("uptime_in_seconds:900\r\n"));
+        let silent = start("redis_version:7.0.0\r\n");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        for (now, before, is) in [
+            ("run_id:a\r\nuptime_in_seconds:1\r\n", &named, true),
+            ("run_id:b\r\nuptime_in_seconds:960\r\n", &named, false),
+            ("uptime_in_seconds:960\r\n", &named, false),
+            // Where there is no name: started again when it was not up for all the time.
+            ("uptime_in_seconds:960\r\n", &up, true),
+            ("uptime_in_seconds:957\r\n", &up, true),
+            ("uptime_in_seconds:920\r\n", &up, false),
+            ("uptime_in_seconds:1\r\n", &up, false),
+            ("", &silent, true),
+        ] {
+            assert_eq!(start(now).is(before), is, "{now}");
+        }
+        assert!(named.is_told() && up.is_told() && !silent.is_told());
+    }
 }

@@ -4,13 +4,17 @@
 //! Invariants:
 //! - What differs in a batch and the position behind the batch are one transaction, so that both are there or neither.
 //! - A position is only behind batches that are all done.
+//! - One process writes to a file.
 
 mod differences;
 mod runs;
 
-use std::path::Path;
+use std::{
+    fs::{File, TryLockError},
+    path::Path,
+};
 
-use keyferry_model::{Error, ErrorKind, Result};
+use keyferry_model::{Error, ErrorKind, Result, ResultExt as _};
 pub(crate) use runs::{Position, Run};
 use rusqlite::Connection;
 
@@ -51,7 +55,9 @@ const TABLES: &str = "
 
 /// Where results are kept.
 pub struct Store {
+    // Closed first: to close another handle of the file lets go of all that SQLite has locked there.
     db: Connection,
+    _writer: Option<File>,
 }
 
 impl Store {
@@ -68,7 +74,7 @@ impl Store {
             None => Connection::open(""),
         }
         .map_err(fail)?;
-        let store = Self { db };
+        let store = Self { db, _writer: None };
         let version = store.prepare(path.is_some()).map_err(fail)?;
         match version == VERSION {
             true => Ok(store),
@@ -76,6 +82,25 @@ impl Store {
                 let what = format!("open the results in {}: its format is {version}, not {VERSION}", what());
                 Err(Error::new(ErrorKind::ResultStore, what))
             }
+        }
+    }
+
+    /// Likewise, for the one process that may write to it: two would take each other's results for their own. Others can show
+    /// them meanwhile.
+    ///
+    /// Errors: `ResultStore`, also while another process has it so.
+    pub fn open_to_write(path: Option<&Path>) -> Result<Self> {
+        let store = Self::open(path)?;
+        let Some(path) = path else { return Ok(store) };
+        let what = || format!("open the results in {}", path.display());
+        let file = File::options().append(true).open(path).or_err(ErrorKind::ResultStore, what)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _writer: Some(file), ..store }),
+            Err(TryLockError::WouldBlock) => {
+                let what = format!("{}: another comparison writes to it", what());
+                Err(Error::new(ErrorKind::ResultStore, what))
+            }
+            Err(TryLockError::Error(e)) => Err(Error::new(ErrorKind::ResultStore, what()).caused_by(e)),
         }
     }
 

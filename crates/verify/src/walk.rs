@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     asker::Answer,
-    check::{Checker, Found},
+    check::{Checker, Found, places},
     flat::{elements, scanned},
     outcome::{Stage, Stats},
     pair::{Dbs, Half, Pair},
@@ -55,7 +55,7 @@ struct Work {
 pub(crate) async fn walk(walks: &Walks<'_>, dbs: Dbs, which: Which) -> Result<()> {
     let at = walks.store.position(walks.run, which.name(), dbs.source)?;
     // A cursor of an earlier start of the server means nothing, and what was compared with an earlier start may be lost.
-    let servers = format!("{} {}", walks.pair.source.run_id, walks.pair.target.run_id);
+    let servers = format!("{} {}", walks.pair.source.start.run_id, walks.pair.target.start.run_id);
     let at = match at.filter(|at| at.servers == servers) {
         Some(at) => at,
         None => {
@@ -165,12 +165,10 @@ async fn work(
 fn keep(walks: &Walks<'_>, dbs: Dbs, keys: &Keys, found: &[Found], moved: Option<&Position>) -> Result<()> {
     let store = walks.store;
     store.keep(walks.run, dbs.source, keys.on_source(), found, moved)?;
+    walks.stats.add_differing(places(found).len() as u64);
     let Some(moved) = moved else { return Ok(()) };
     let stage = if moved.side == Which::Source.name() { Stage::Source } else { Stage::Target };
     walks.stats.set_walked(stage, store.walked(walks.run, moved.side)?);
-    if !found.is_empty() {
-        walks.stats.set_differing(store.differing_keys(walks.run)?);
-    }
     Ok(())
 }
 

@@ -94,7 +94,7 @@ fn compare(args: &Args, bar: Option<&ProgressBar>) -> Result<End> {
         None => None,
     };
     let copier = task.as_ref().map(|task| task as &dyn Copier);
-    let store = Store::open(args.store.as_deref())?;
+    let store = Store::open_to_write(args.store.as_deref())?;
     let stats = Stats::default();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -57,6 +57,30 @@ fn a_target_that_restarts_is_waited_for() {
     assert_eq!(last["keys"], 20_000);
 }
 
+/// One that is started again between two rounds may have lost what was equal.
+#[test]
+fn a_target_that_restarts_between_rounds_is_walked_again() {
+    let (source, mut target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.0").unwrap());
+    for server in [&source, &target] {
+        keyferry_testkit::data::fill_strings(&server.url(), 300, 20, 1).unwrap();
+    }
+    run(&source, 0, &["SET only-here 1"]);
+    let mut command = command(&source.url(), &target.url());
+    command.args(["--rounds", "2", "--interval", "1s"]).stdout(std::process::Stdio::piped());
+    let child = process::Supervised::spawn(command, false).unwrap();
+    let mut stdout = child.with_child(|child| child.stdout.take()).unwrap();
+    is_asked(&target, "mget", 1);
+    let alone = || ask::<String>(&target, 0, "CLIENT LIST").lines().count() == 1;
+    keyferry_testkit::wait_until("the walk is over", LONG, alone).unwrap();
+    target.restart().unwrap();
+    let status = child.wait(LONG).unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut stdout, &mut text).unwrap();
+    let done = Done { code: status.code().unwrap(), stdout: text, stderr: String::new() };
+    let last = done.found().1;
+    assert_eq!((done.code, &last["missing_on_target"], &last["rounds"]), (1, &301.into(), &2.into()));
+}
+
 /// A target that stays away is an error, not a result.
 #[test]
 fn a_target_that_stays_away_is_an_error() {

@@ -8,7 +8,9 @@ mod live;
 mod many;
 mod objects;
 mod repair;
+mod restarts;
 mod resume;
+mod said;
 mod speed;
 mod through;
 

@@ -58,3 +58,26 @@ fn after_kill_9() {
     done.assert_equal();
     assert_eq!(done.found().1["keys"], 100_000);
 }
+
+/// Two would take each other's results for their own.
+#[test]
+fn one_process_writes_to_a_file() {
+    let (source, target) = (Server::start("redis-7.0").unwrap(), Server::start("redis-7.0").unwrap());
+    data::fill_strings(&source.url(), 20_000, 20, 1).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("results").to_str().unwrap().to_owned();
+    let same = || {
+        let mut command = command(&source.url(), &target.url());
+        command.args(["--store", &file, "--rate", "5000", "--rounds", "1"]);
+        command
+    };
+    let first = process::Supervised::spawn(same(), false).unwrap();
+    is_asked(&source, "mget", 2);
+    let other = done(same());
+    other.assert_error("CFG-0009");
+    assert!(other.stderr.contains("another comparison writes to it"), "{other:?}");
+    let mut show = process::command(Path::new(KEYFERRY));
+    show.args(["compare", "--show", &file, "--output", "json"]);
+    assert_eq!(done(show).found().1["finished"], false);
+    first.kill();
+}

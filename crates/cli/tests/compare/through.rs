@@ -14,6 +14,7 @@ use keyferry_testkit::{oracle, process::Signal, wait_until};
 use super::*;
 
 mod reasons;
+mod waits;
 
 fn sync(source: &Server, target: &Server, dir: &Path) -> keyferry_testkit::keyferry::Builder {
     Keyferry::sync(KEYFERRY, &source.url(), &target.url()).arg("--state-dir").arg(dir)

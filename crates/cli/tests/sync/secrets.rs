@@ -1,8 +1,11 @@
 //! Passwords: where they come from, and where they are never seen.
 
-use std::fs;
+use std::{fs, path::Path};
 
-use keyferry_testkit::{keyferry::Exit, process::Signal};
+use keyferry_testkit::{
+    keyferry::Exit,
+    process::{self, Signal},
+};
 
 use super::*;
 
@@ -45,6 +48,40 @@ fn from_files() {
     let missing = dir.path().join("missing");
     let run = sync(&source.url(), &target.url()).args(["--source-password-file", missing.to_str().unwrap()]);
     assert_fails(&run.spawn().unwrap().wait_exit(LONG).unwrap(), 2, "CFG-0003");
+}
+
+/// Which password belongs to which side is told by the place of the URL, whatever else looks like one, or does not.
+#[test]
+fn each_side_has_its_own() {
+    const OTHER: &str = "plover-1979";
+    let source = Server::builder("redis-7.0").password(SECRET).start().unwrap();
+    let target = Server::builder("redis-7.0").password(OTHER).start().unwrap();
+    let mut conn = source.conn().unwrap();
+    cmd("SET").arg("http://a").arg(1).exec(&mut conn).unwrap();
+    cmd("SAVE").exec(&mut conn).unwrap();
+    let dump = format!("file:{}", source.dir().join("dump.rdb").display());
+    let (from, to) = (source.url(), target.url());
+    for (from, args) in [(&from, ["--key", "http://*"]), (&dump, ["--on-conflict", "replace"])] {
+        let mut command = process::command(Path::new(env!("CARGO_BIN_EXE_keyferry")));
+        let state = tempfile::tempdir().unwrap();
+        command.arg("sync").args(args).args([from, &to, "--full-only", "--state-dir"]).arg(state.path());
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && !said.contains(SECRET) && !said.contains(OTHER), "{args:?}: {said}");
+        assert_eq!(target.ask::<u64>(0, "GET http://a").unwrap(), 1);
+    }
+    // What is wrong on a command line is shown, without the passwords in it: a URL too many, no command, no value.
+    for (args, why) in [
+        (vec!["sync", &from, &to, &from], "unexpected argument"),
+        (vec![&from, &to], "unrecognized subcommand"),
+        (vec!["sync", "--on-conflict", &from, &to], "invalid value"),
+    ] {
+        let mut command = process::command(Path::new(env!("CARGO_BIN_EXE_keyferry")));
+        let output = command.args(&args).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && said.contains(why), "{args:?}: {said}");
+        assert!(!said.contains(SECRET) && !said.contains(OTHER), "{said}");
+    }
 }
 
 #[test]

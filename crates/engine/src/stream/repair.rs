@@ -26,6 +26,9 @@ use crate::{
     target::{Batch, What},
 };
 
+/// A payload may be compressed, and small beside the commands that build its value: those are bounded, too.
+const MAX_WRITTEN: usize = 64 << 20;
+
 impl Apply<'_> {
     /// Decodes commands until the batch is full or bytes are missing (`false`).
     pub(super) fn decode_requests(&mut self, scanner: &mut request::Scanner) -> Result<bool> {
@@ -140,6 +143,9 @@ impl Apply<'_> {
             Ok(()) if self.missing_database != missing => "the target has no such database".into(),
             Ok(()) if self.batch.expects.len() == before.1 => "the rules of the task leave it out".into(),
             Ok(()) if self.is_left_out(&request, before.1) => "the target cannot hold it".into(),
+            Ok(()) if self.batch.bytes.len() - before.0 > MAX_WRITTEN => {
+                format!("as commands it takes more than {} MiB", MAX_WRITTEN >> 20)
+            }
             Ok(()) => {
                 self.make_a_try(place, before.1);
                 return Ok(());
@@ -167,8 +173,10 @@ impl Apply<'_> {
 
     /// The target may refuse it and the task goes on: it may be another server by now than the one that was asked what it reads.
     fn make_a_try(&mut self, place: u32, from: usize) {
-        if self.only_command(from).is_some_and(|name| matches!(name.as_str(), "RESTORE" | "DEL")) {
-            self.batch.try_last(place, self.restore.server.flavor == Flavor::Other);
+        let tells = self.restore.server.flavor == Flavor::Other;
+        match self.only_command(from) {
+            Some(_) => self.batch.try_last(place, tells),
+            None => self.batch.try_build(place, from, &self.restore.place, tells),
         }
     }
 

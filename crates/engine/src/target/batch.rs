@@ -6,7 +6,9 @@
 //!
 //! Invariant: bytes and notes fit each other at any time: what has been added is whole commands.
 
-use keyferry_resp::{Limits, encode, request};
+mod tries;
+
+use keyferry_resp::encode;
 
 use super::guard::Guard;
 use crate::repair::Repaired;
@@ -89,10 +91,6 @@ const MSET: &[u8] = b"*5\r\n$4\r\nMSET\r\n";
 /// Where pairs must be new.
 const MSETNX: &[u8] = b"*3\r\n$6\r\nMSETNX\r\n";
 
-/// Runs a command; within a script, what the target has against it is an answer: also that the user may not have that key, for
-/// which a transaction would not be run. So the key is not named as one of the script.
-const TRY: &[u8] = b"return redis.pcall(unpack(ARGV))";
-
 impl Batch {
     pub(crate) fn is_full(&self) -> bool {
         self.bytes.len() >= FULL
@@ -143,19 +141,6 @@ impl Batch {
     /// Notes a reply to what was written `at` or behind.
     pub(crate) fn expect_at(&mut self, what: What, offset: u64, at: usize) {
         self.expects.push(Expect { offset, at, what, count: 1 });
-    }
-
-    /// Makes the last command, of one key, a try ([`What::Repair`]). `tells`: for targets that want to be told the keys of a
-    /// script.
-    pub(crate) fn try_last(&mut self, place: u32, tells: bool) {
-        let Some(expect) = self.expects.last_mut() else { return };
-        expect.what = What::Repair(place);
-        let own = self.bytes.split_off(expect.at);
-        let Ok(Some(request)) = request::Scanner::new(Limits::default()).next(&own) else { return };
-        let key = request.arg(1).filter(|_| tells);
-        let count: &[u8] = if key.is_some() { b"1" } else { b"0" };
-        let args: Vec<&[u8]> = [b"EVAL", TRY, count].into_iter().chain(key).chain(request.args()).collect();
-        encode::command(&mut self.bytes, &args);
     }
 
     /// Makes the last note one of another kind.

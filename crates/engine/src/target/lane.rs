@@ -298,7 +298,8 @@ impl<'a> Lane<'a> {
     fn not_repaired(&mut self, place: u32, text: &[u8]) {
         let repaired = self.flight.batches.front_mut().and_then(|batch| batch.repaired.as_mut());
         if let Some(reason) = repaired.and_then(|repaired| repaired.reasons.get_mut(place as usize)) {
-            *reason = Some(format!("the target answers `{}`", safe_text(text)));
+            // Of several refusals the first is the reason for the others.
+            reason.get_or_insert_with(|| format!("the target answers `{}`", safe_text(text)));
         }
     }
 

@@ -61,6 +61,11 @@ impl Store {
         Ok(Run { id: self.db.last_insert_rowid(), round: 1 })
     }
 
+    /// The round that it is in.
+    pub(crate) fn round(&self, run: i64) -> Result<u32> {
+        self.db.query_row("SELECT round FROM run WHERE id = ?1", [run], |row| row.get(0)).map_err(failed)
+    }
+
     pub(crate) fn set_round(&self, run: i64, round: u32) -> Result<()> {
         self.db.execute("UPDATE run SET round = ?2 WHERE id = ?1", params![run, round]).map_err(failed).map(|_| ())
     }
@@ -111,7 +116,19 @@ impl Store {
             .map_err(failed)
     }
 
-    /// A walk begins, perhaps anew: what an earlier one has found is forgotten. Behind the source's own walk comes that of the
+    /// All begins anew: forgets what was found, and how far that was.
+    pub(crate) fn forget(&self, run: i64) -> Result<()> {
+        let forget = || {
+            let tx = self.db.unchecked_transaction()?;
+            tx.execute("DELETE FROM difference WHERE run = ?1", [run])?;
+            tx.execute("DELETE FROM position WHERE run = ?1", [run])?;
+            tx.execute("UPDATE run SET round = 1 WHERE id = ?1", [run])?;
+            tx.commit()
+        };
+        forget().map_err(failed)
+    }
+
+    /// A walk begins, perhaps anew: what an earlier one has found is forgotten, and how often that was looked at. Behind the source's own walk comes that of the
     /// target, also again.
     pub(crate) fn begin_walk(&self, run: i64, at: &Position) -> Result<()> {
         let begin = || {
@@ -121,6 +138,7 @@ impl Store {
                 _ => "DELETE FROM difference WHERE run = ?1 AND db = ?2 AND kind = 'missing_on_source'",
             };
             tx.execute(found, params![run, at.db])?;
+            tx.execute("UPDATE run SET round = 1 WHERE id = ?1", [run])?;
             if at.side == "source" {
                 tx.execute("DELETE FROM position WHERE run = ?1 AND db = ?2", params![run, at.db])?;
             }

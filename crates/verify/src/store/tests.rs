@@ -47,6 +47,18 @@ fn pages_in_order_and_replaces_what_was_known() {
     assert_eq!((outcome.counts.of(Kind::Ttl), outcome.counts.all(), finished), (1, 2, false));
 }
 
+/// What a walk finds that begins anew was looked at once.
+#[test]
+fn a_walk_is_the_first_round() {
+    let store = Store::open(None).unwrap();
+    let run = store.begin("a", "b", "o").unwrap();
+    store.set_round(run.id, 3).unwrap();
+    assert_eq!((store.begin("a", "b", "o").unwrap().round, store.round(run.id).unwrap()), (3, 3));
+    let at = Position { side: "target", db: 0, servers: "2".into(), cursor: "0".into(), keys: 0, done: false };
+    store.begin_walk(run.id, &at).unwrap();
+    assert_eq!((store.begin("a", "b", "o").unwrap().round, store.round(run.id).unwrap()), (1, 1));
+}
+
 #[test]
 fn goes_on_only_with_the_same_comparison() {
     let dir = tempfile::tempdir().unwrap();

@@ -300,6 +300,38 @@ async fn what_would_end_the_task_is_a_reason() {
     }
 }
 
+/// A value is bounded as what it becomes, too: this one is compressed to a hundredth.
+#[tokio::test(start_paused = true)]
+async fn what_becomes_too_large_is_a_reason() {
+    let stream = joined(&[&["SET", "a", "1"], &["SET", "b", "1"]]);
+    let at = line(&["SET", "a", "1"]).len();
+    // One byte, then again and again 264 times the one before.
+    const TIMES: u32 = 4_000;
+    let lzf = [&b"\0x"[..], &b"\xe0\xff\0".repeat(TIMES as usize)].concat();
+    // A node of a list that is one element: versions before 7.0 do not read it.
+    let mut node = b"\x01\xc3".to_vec();
+    for len in [lzf.len() as u32, 1 + 264 * TIMES] {
+        node.push(0x80);
+        node.extend(len.to_be_bytes());
+    }
+    node.extend(lzf);
+    for (nodes, fits) in [(1, true), (70, false)] {
+        let (mut payload, mut command) = (Vec::new(), Vec::new());
+        let list = keyferry_rdb::ValueType::from_byte(18, keyferry_rdb::Magic::Redis).unwrap();
+        keyferry_rdb::dump::write(&mut payload, list, &[&[0x40, nodes][..], &node.repeat(nodes.into())].concat(), 10);
+        encode::command(&mut command, &[b"RESTORE", b"l", b"0", &payload, b"REPLACE"]);
+        let mut case = Case::new(&stream[..at], &stream[at..], usize::MAX, at);
+        (case.commands, case.version) = (vec![restore("r"), command, line(&["DEL", "gone"])], "5.0.14");
+        let (all, _, said) = case.run().await;
+        let reasons = said.unwrap().unwrap();
+        assert_eq!(reasons[1].as_deref(), if fits { None } else { Some("as commands it takes more than 64 MiB") });
+        assert_eq!((&reasons[0], &reasons[2]), (&None, &None));
+        if !fits {
+            assert_eq!(all, ["SET a", "RESTORE r", "DEL gone", "SET b"]);
+        }
+    }
+}
+
 /// What the rules of the task do not choose is not written.
 #[tokio::test(start_paused = true)]
 async fn rules_are_kept() {
