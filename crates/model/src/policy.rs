@@ -127,7 +127,7 @@ impl ErrorKind {
             CheckpointChanged => row("TGT-0023", Backoff, Failed, "the target lost the position of this task, by a fail-over, a restart or a FLUSHALL of somebody else: it is read again"),
             TakenOver => row("TGT-0024", Never, Failed, "another process runs this task now: let it, or stop it and start this one again"),
             Broken => row("TGT-0025", Manual, Refused, "the target refused a command when this task ran last, so both sides differ: remove the reason and begin anew with --restart --on-conflict clear"),
-            RepairRefused => row("TGT-0026", Manual, Refused, "a sync task writes to the target, or can be gone on with: start it on this machine (--task, --state-dir), and the repair goes through it while it follows the source; or let it end (--stop-when-synced), then repair; or compare without --repair"),
+            RepairRefused => row("TGT-0026", Manual, Refused, "a sync task writes to the target, or can be gone on with: start it on this machine (--task, --state-dir), and the repair goes through it while it follows the source; or let it end (--stop-when-synced), then repair; or compare without --repair. Where a side was started again meanwhile: look at what it has, and compare again"),
             TargetChanged => row("TGT-0027", Backoff, Failed, "an older version answers at the address of the target than before: the task begins again where it was, by itself"),
             NoSuchDatabase => row("TGT-0019", Manual, Failed, "raise `databases` in the target's configuration to that of the source, or choose databases that it has, such as --db 3:0"),
         }
