@@ -2,6 +2,7 @@
 
 use keyferry_keyspace::Kind;
 use keyferry_model::{Error, ErrorKind, Result, Side as Which};
+use tokio::time::Instant;
 
 use crate::{
     asker::{Answer, Answers, Asker, Batch},
@@ -142,9 +143,9 @@ impl Half {
     }
 
     /// Which start of a server has answered INFO.
-    fn start(&mut self) -> Result<Start> {
+    fn start(&mut self, asked: Instant) -> Result<Start> {
         match self.answers.next() {
-            Answer::Bytes(text) => Ok(Start::read(text)),
+            Answer::Bytes(text) => Ok(Start::read(text, asked)),
             Answer::Error(text) => Err(self.asker.refused("INFO", text)),
             _ => Err(self.asker.unexpected("INFO")),
         }
@@ -158,8 +159,9 @@ impl Link {
     pub(crate) async fn must_lead_to(&mut self, pair: &Pair<'_>) -> Result<()> {
         self.source.batch.push(&[b"INFO", b"server"]);
         self.target.batch.push(&[b"INFO", b"server"]);
+        let asked = Instant::now();
         self.ask().await?;
-        match pair.other_start(&self.source.start()?, &self.target.start()?) {
+        match pair.other_start(&self.source.start(asked)?, &self.target.start(asked)?) {
             Some(which) => Err(pair.refused(which)),
             None => Ok(()),
         }

@@ -40,21 +40,14 @@ pub async fn run(
         repair::way(&pair, copier).await?;
     }
     let mut run = store.begin(&source.to_string(), &target.to_string(), &spec.fingerprint())?;
-    let (mut pair, mut anew) = (pair, Anew::default());
-    loop {
-        pair = walks(pair, store, stats, &rate, &run, &mut anew).await?;
-        // One that was begun anew is in its first round again.
-        run.round = store.round(run.id)?;
-        stats.set_differing(store.differing_keys(run.id)?);
-        match look_again(&pair, store, stats, &rate, &mut run).await? {
-            None => break,
-            Some(other) => pair = anew.begin(&pair, other, store, &run)?,
+    let (pair, repaired) = match rounds_and_repair(pair, copier, stats, store, &rate, &mut run).await {
+        // What a side was says nothing of what it is: nobody repairs by that later.
+        Err(e) if e.kind() == ErrorKind::RepairRefused => {
+            store.forget(run.id)?;
+            return Err(e);
         }
-    }
-    let mut repaired = 0;
-    if spec.repair && store.differing_keys(run.id)? > 0 {
-        repaired = repair(&pair, copier, store, stats, &rate, &run).await?;
-    }
+        done => done?,
+    };
     let (keys, counts) = (store.walked(run.id, Which::Source.name())?, store.counts(run.id)?);
     let outcome = Outcome { keys, counts, rounds: run.round, repaired };
     if keys == 0 && pair.source_has_keys() {
@@ -62,6 +55,33 @@ pub async fn run(
     }
     store.finish(run.id, &outcome)?;
     Ok(outcome)
+}
+
+/// Gives what the sides are at the end, and how many keys were repaired.
+async fn rounds_and_repair<'a>(
+    mut pair: Pair<'a>,
+    copier: Option<&dyn Copier>,
+    stats: &Stats,
+    store: &Store,
+    rate: &Rate,
+    run: &mut Run,
+) -> Result<(Pair<'a>, u64)> {
+    let mut anew = Anew::default();
+    loop {
+        pair = walks(pair, store, stats, rate, run, &mut anew).await?;
+        // One that was begun anew is in its first round again.
+        run.round = store.round(run.id)?;
+        stats.set_differing(store.differing_keys(run.id)?);
+        match look_again(&pair, store, stats, rate, run).await? {
+            None => break,
+            Some(other) => pair = anew.begin(&pair, other, store, run)?,
+        }
+    }
+    let mut repaired = 0;
+    if pair.spec.repair && store.differing_keys(run.id)? > 0 {
+        repaired = repair(&pair, copier, store, stats, rate, run).await?;
+    }
+    Ok((pair, repaired))
 }
 
 async fn meet<'a>(source: &Endpoint, target: &Endpoint, spec: &'a Spec) -> Result<Pair<'a>> {

@@ -1,5 +1,10 @@
 //! One of the two sides: what it is, and what it can be asked.
 
+use std::{
+    sync::LazyLock,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
 use keyferry_keyspace::{
     Flavor, ServerVersion,
     info::{self, DbKeys},
@@ -31,6 +36,7 @@ impl Side {
     /// Errors: those of a connection, `Cluster`, `Protocol` when INFO names no version.
     pub(crate) async fn meet(endpoint: &Endpoint) -> Result<Self> {
         let mut conn = Connection::open(endpoint).await?;
+        let asked = Instant::now();
         let text = conn.info("all").await?;
         let text = text.as_bytes();
         let side = endpoint.side;
@@ -52,7 +58,7 @@ impl Side {
         Ok(Self {
             endpoint: endpoint.clone(),
             version,
-            start: Start::read(text),
+            start: Start::read(text, asked),
             databases: info::keyspace(text).collect(),
             tells_fields,
             written: field("rdb_changes_since_last_save").zip(field("rdb_last_save_time")),
@@ -99,34 +105,52 @@ impl Side {
     }
 }
 
+/// For how long a server had been up at some moment between its question and its answer.
+#[derive(Clone, Copy)]
+struct Up {
+    asked: Instant,
+    answered: Instant,
+    seconds: u64,
+}
+
 /// Which start of a server it is.
 #[derive(Clone)]
 pub(crate) struct Start {
     /// Changes with each start. Empty where the server does not tell.
     pub(crate) run_id: String,
-    /// When it was asked, and for how many seconds it had been up.
-    up: Option<(Instant, u64)>,
+    up: Option<Up>,
 }
 
 impl Start {
     /// Seconds by which two clocks may go apart meanwhile.
     const APART: u64 = 5;
 
-    /// From the reply of INFO.
-    pub(crate) fn read(info: &[u8]) -> Self {
+    /// From the reply of INFO, which was asked for at that moment.
+    pub(crate) fn read(info: &[u8], asked: Instant) -> Self {
         let up = info::field(info, "uptime_in_seconds").and_then(|seconds| seconds.parse().ok());
         Self {
             run_id: info::field(info, "run_id").unwrap_or_default().to_owned(),
-            up: up.map(|seconds| (Instant::now(), seconds)),
+            up: up.map(|seconds| Up { asked, answered: Instant::now(), seconds }),
         }
     }
 
     /// Whether it is still the one of `before`, as far as the server tells.
     pub(crate) fn is(&self, before: &Self) -> bool {
-        let (Some((then, before_s)), Some((now, up_s)), true) = (before.up, self.up, self.run_id.is_empty()) else {
+        let (Some(then), Some(now), true) = (before.up, self.up, self.run_id.is_empty()) else {
             return self.run_id == before.run_id;
         };
-        before.run_id.is_empty() && up_s + Self::APART >= before_s + now.duration_since(then).as_secs()
+        // So long it was at least, however late the answers were.
+        let between = now.asked.saturating_duration_since(then.answered).as_secs();
+        before.run_id.is_empty() && now.seconds + Self::APART >= then.seconds + between
+    }
+
+    /// What is kept of it: where it has no name, no other process takes it for its own.
+    pub(crate) fn kept(&self) -> &str {
+        static PROCESS: LazyLock<String> = LazyLock::new(|| {
+            let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            format!("{}-{}", std::process::id(), begun.as_nanos())
+        });
+        if self.run_id.is_empty() { &PROCESS } else { &self.run_id }
     }
 
     /// Whether another start can be told from this one.
@@ -150,7 +174,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn another_start() {
-        let start = |info: &str| Start::read(info.as_bytes());
+        let start = |info: &str| Start::read(info.as_bytes(), Instant::now());
         let (named, up) = (start("run_id:a\r\nuptime_in_seconds:900\r\n"), start("uptime_in_seconds:900\r\n"));
         let silent = start("redis_version:7.0.0\r\n");
         tokio::time::advance(Duration::from_secs(60)).await;
@@ -167,6 +191,9 @@ mod tests {
         ] {
             assert_eq!(start(now).is(before), is, "{now}");
         }
+        // Asked right behind the first answer, and answered a minute later.
+        let asked = Instant::now() - Duration::from_secs(60);
+        assert!(Start::read(b"uptime_in_seconds:900\r\n", asked).is(&up));
         assert!(named.is_told() && up.is_told() && !silent.is_told());
     }
 }

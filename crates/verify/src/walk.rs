@@ -55,7 +55,7 @@ struct Work {
 pub(crate) async fn walk(walks: &Walks<'_>, dbs: Dbs, which: Which) -> Result<()> {
     let at = walks.store.position(walks.run, which.name(), dbs.source)?;
     // A cursor of an earlier start of the server means nothing, and what was compared with an earlier start may be lost.
-    let servers = format!("{} {}", walks.pair.source.start.run_id, walks.pair.target.start.run_id);
+    let servers = format!("{} {}", walks.pair.source.start.kept(), walks.pair.target.start.kept());
     let at = match at.filter(|at| at.servers == servers) {
         Some(at) => at,
         None => {

@@ -104,6 +104,9 @@ pub(super) fn behind(
             "{late}The old side follows from now on, as task {task}, in the same process. Keep the writers away from it; its clients were \
              sent away. Should that process end: keyferry sync NEW OLD --task {task} --on-lost-backlog stop"
         ),
+        (None, Some(_)) if stops && unpause != "CLIENT UNPAUSE" => {
+            "The process was asked to stop: the source takes writes again. Keep the writers away from it.".into()
+        }
         (None, Some(time)) => format!(
             "The source takes no writes for up to {} s more, so that late writers are noticed. To allow them before: {unpause}",
             time.as_secs()

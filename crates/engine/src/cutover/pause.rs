@@ -118,7 +118,10 @@ impl Pause {
     pub(super) fn command_to_end(&self) -> String {
         match self {
             Self::Clients(_) => "CLIENT UNPAUSE".into(),
-            Self::Replicas { setting, before, .. } => format!("CONFIG SET {setting} {before}"),
+            Self::Replicas { setting, before, lag: None } => format!("CONFIG SET {setting} {before}"),
+            Self::Replicas { setting, before, lag: Some(lag) } => {
+                format!("CONFIG SET {setting} {before}, and CONFIG SET {lag} 0")
+            }
             Self::Manual => "nothing: the writers were stopped by hand".into(),
         }
     }

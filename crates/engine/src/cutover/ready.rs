@@ -233,6 +233,14 @@ impl Ready<'_> {
             Ok(()) => "the task was asked to stop".into(),
         };
         let kind = if unknown { ErrorKind::CutoverUnknown } else { ErrorKind::CutoverUndone };
+        if unknown && matches!(self.run.pause, Some(Pause::Replicas { .. })) {
+            // By then the target will not do it any more.
+            tokio::select! {
+                biased;
+                () = stop.token.cancelled() => {}
+                () = sleep(self.run.until.left()) => {}
+            }
+        }
         match &self.run.pause {
             // It ends by itself, and until then nobody writes what might be lost.
             Some(Pause::Clients(_)) if unknown => self.run.pause = None,
