@@ -315,11 +315,9 @@ impl Place<'_> {
                 let what = "end the task: the target refuses the last step";
                 Err(Error::new(ErrorKind::CutoverUndone, what).caused_by(refused(&conn, "EVAL", &text)))
             }
-            // It was not done, and nothing else is on its way; where something in between has asked twice, the turn tells.
+            // It was not done, and nothing else is on its way.
             reply => {
-                if turn.is_none() {
-                    *asked = None;
-                }
+                *asked = None;
                 Err(if reply == Value::Int(2) { late() } else { self.taken_over() })
             }
         }
